@@ -1,0 +1,226 @@
+//! `check.http`: asks a page as a user would and looks at the answer, not only at its status.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Action, Bind, Context, Look, Verb, Verified};
+use crate::http::{HttpOptions, http_client};
+use crate::kind::{Effect, Failure, Reason, Undo, chain};
+use crate::problem::Problem;
+use crate::yaml::Node;
+
+/// Arguments of `check.http`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckHttp {
+    /// `http://` or `https://`, with the real host name.
+    url: String,
+    /// The address to ask instead of the one that DNS gives; host name and certificate stay the url's.
+    at: Option<String>,
+    /// The expected status; 200 if nothing is said.
+    status: Option<u16>,
+    /// A JSON pointer (RFC 6901) into the answer, such as `/id`.
+    json: Option<String>,
+    /// The value expected there.
+    equals: Option<Value>,
+    /// A text that the body must hold.
+    contains: Option<String>,
+}
+
+impl Verb for CheckHttp {
+    const NAME: &'static str = "check.http";
+    const EFFECT: Effect = Effect::Read;
+    const UNDO: Undo = Undo::ForwardOnly;
+    const SUMMARY: &'static str = "Asks a page and looks at status and content.";
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn sample(&self) -> crate::kind::Output {
+        [(
+            "status".to_string(),
+            Value::from(self.status.unwrap_or(200)),
+        )]
+        .into_iter()
+        .collect()
+    }
+
+    fn bind(self, args: &Node, _bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        if let Err(why) = check_url(&self.url) {
+            problems.push(Problem::error("bad-url", args.place_of("url"), why));
+        }
+        if let Some(at) = &self.at
+            && at.parse::<IpAddr>().is_err()
+        {
+            problems.push(Problem::error(
+                "bad-address",
+                args.place_of("at"),
+                format!("`{at}` is not an IP address"),
+            ));
+        }
+        if self.equals.is_some() && self.json.is_none() {
+            problems.push(
+                Problem::error(
+                    "equals-without-json",
+                    args.place_of("equals"),
+                    "`equals` needs `json`: where in the answer?",
+                )
+                .help("for example `json: /id`"),
+            );
+        }
+        if problems.is_empty() {
+            Ok(Box::new(self))
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// Only web addresses with a host; never one with a password in it.
+pub(super) fn check_url(text: &str) -> Result<url::Url, String> {
+    let url =
+        url::Url::parse(text).map_err(|error| format!("`{text}` is not a web address: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!(
+            "`{}` addresses cannot be asked, only http and https",
+            url.scheme()
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user or password in an address would be shown everywhere".into());
+    }
+    Ok(url)
+}
+
+/// An answer that was read to its end.
+pub(super) struct Page {
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+/// Asks once, without following redirects, at a given address if there is one.
+pub(super) async fn ask(cx: &Context, url: &str, at: Option<&str>) -> Result<Page, Failure> {
+    let parsed = check_url(url).map_err(|why| Failure::new(Reason::Other, why))?;
+    let client = match at {
+        None => cx.services.http.clone(),
+        Some(at) => {
+            let ip: IpAddr = at
+                .parse()
+                .map_err(|_| Failure::new(Reason::Other, format!("`{at}` is not an IP address")))?;
+            let port = parsed.port_or_known_default().unwrap_or(80);
+            let host = parsed.host_str().unwrap_or_default().to_string();
+            let options = HttpOptions {
+                pinned: vec![(host, SocketAddr::new(ip, port))],
+                direct: true,
+                ..HttpOptions::default()
+            };
+            http_client(&options).map_err(|error| {
+                Failure::from_error(Reason::Other, "preparing the request", &error)
+            })?
+        }
+    };
+    let place = at.map(|at| format!(" at {at}")).unwrap_or_default();
+    let lost = |error: reqwest::Error| {
+        let reason = if error.is_timeout() {
+            Reason::Timeout
+        } else {
+            Reason::Unreachable
+        };
+        Failure::new(
+            reason,
+            format!("{url}{place}: {}", chain(&error.without_url())),
+        )
+    };
+    let answer = client
+        .get(parsed)
+        .header("cache-control", "no-cache")
+        .timeout(Duration::from_secs(10))
+        .send()
+        .await
+        .map_err(lost)?;
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.map_err(lost)?;
+    // A page of a megabyte says enough.
+    let body = String::from_utf8_lossy(&body[..body.len().min(1 << 20)]).into_owned();
+    Ok(Page { status, body })
+}
+
+/// The value at a JSON pointer of a page.
+pub(super) fn point(url: &str, page: &Page, pointer: &str) -> Result<Value, Failure> {
+    let value: Value = serde_json::from_str(&page.body).map_err(|_| {
+        Failure::new(
+            Reason::Verify,
+            format!("{url} answered {} but no JSON", page.status),
+        )
+    })?;
+    value.pointer(pointer).cloned().ok_or_else(|| {
+        Failure::new(
+            Reason::Verify,
+            format!("{url} answered JSON without `{pointer}`"),
+        )
+    })
+}
+
+/// Equal as people see it: a number and its text are the same.
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map(str::to_string)
+            .unwrap_or_else(|| value.to_string())
+    };
+    a == b || text(a).trim() == text(b).trim()
+}
+
+#[async_trait]
+impl Look for CheckHttp {
+    fn title(&self) -> String {
+        match &self.at {
+            Some(at) => format!("{} at {at}", self.url),
+            None => self.url.clone(),
+        }
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
+        let page = ask(cx, &self.url, self.at.as_deref()).await?;
+        let wanted = self.status.unwrap_or(200);
+        if page.status != wanted {
+            let words = format!(
+                "{} answered {} instead of {wanted}",
+                Look::title(self),
+                page.status
+            );
+            return Err(Failure::new(Reason::Verify, words));
+        }
+        let mut seen = Verified::seen(Look::title(self), page.status).with("status", page.status);
+        if let Some(pointer) = &self.json {
+            let value = point(&self.url, &page, pointer)?;
+            if let Some(equals) = &self.equals
+                && !same(&value, equals)
+            {
+                let words = format!(
+                    "{}: `{pointer}` is {value}, expected {equals}",
+                    Look::title(self)
+                );
+                return Err(Failure::new(Reason::Verify, words));
+            }
+            seen = seen
+                .and(format!("`{pointer}` of the answer"), &value)
+                .with("json", value);
+        }
+        if let Some(text) = &self.contains {
+            if !page.body.contains(text.as_str()) {
+                return Err(Failure::new(
+                    Reason::Verify,
+                    format!("{} does not hold \"{text}\"", Look::title(self)),
+                ));
+            }
+            seen = seen.and("the body", format!("holds \"{text}\""));
+        }
+        Ok(seen)
+    }
+}

@@ -1,0 +1,87 @@
+//! `dataset.verify`: asks a database on a host the questions of the `verify:` list, without changing anything.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::check_backups::dataset_named;
+use super::data_checks::{self, DataCheck};
+use super::dataset_restore::{database_of, psql_of};
+use super::{Action, Bind, Context, Look, Verb, Verified, host_named};
+use crate::kind::{Effect, Failure, Reason, Undo};
+use crate::problem::Problem;
+use crate::yaml::Node;
+
+/// Arguments of `dataset.verify`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetVerify {
+    /// A dataset of the inventory.
+    dataset: String,
+    /// The host that runs its database.
+    host: String,
+    #[serde(skip)]
+    #[schemars(skip)]
+    checks: Vec<DataCheck>,
+}
+
+impl Verb for DatasetVerify {
+    const NAME: &'static str = "dataset.verify";
+    const EFFECT: Effect = Effect::Read;
+    const UNDO: Undo = Undo::ForwardOnly;
+    const SUMMARY: &'static str = "Asks a restored dataset questions about its content.";
+    const TIMEOUT: Duration = Duration::from_secs(900);
+    const TAKES_VERIFY: bool = true;
+
+    fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        problems.extend(dataset_named(&self.dataset, args, "dataset", bind).err());
+        problems.extend(host_named(&self.host, args, "host", bind).err());
+        match data_checks::read(bind) {
+            Ok(checks) => self.checks = checks,
+            Err(found) => problems.extend(found),
+        }
+        if problems.is_empty() {
+            Ok(Box::new(self))
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+#[async_trait]
+impl Look for DatasetVerify {
+    fn title(&self) -> String {
+        format!("{} on {}", self.dataset, self.host)
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
+        let psql = psql_of(cx, &self.dataset, &self.host)?;
+        let database = database_of(cx, &self.dataset)?;
+        let (evidence, newest) = data_checks::ask(&self.checks, &psql, &database, cx.lost_at)
+            .await
+            .map_err(|failure| {
+                // Data that is wrong does not become right by asking again.
+                if failure.reason == Reason::Verify {
+                    Failure {
+                        reason: Reason::Damaged,
+                        ..failure
+                    }
+                } else {
+                    failure
+                }
+            })?;
+        let mut verified = Verified {
+            evidence,
+            ..Verified::default()
+        };
+        if let Some(newest) = newest {
+            cx.newest(&self.dataset, newest.at, None, newest.limit)
+                .await?;
+            verified = verified.with("newest", newest.at.to_string());
+        }
+        Ok(verified)
+    }
+}

@@ -1,0 +1,495 @@
+//! `dns.switch`: moves users. The new address must first prove that it serves what was restored; the old record sets are
+//! noted before they are lost; and a set that somebody else has changed meanwhile is left alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ask_dns;
+use super::check_dns::answers;
+use super::check_http::{ask, point, same};
+use super::check_sql::SqlQuestion;
+use super::dns_names::{Wanted, account_of, wanted_records};
+use super::{Action, Bind, Context, Verb, Verified};
+use crate::dns::{Dns, RecordSet, Swap};
+use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
+use crate::problem::Problem;
+use crate::yaml::Node;
+
+/// Arguments of `dns.switch`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSwitch {
+    /// A domain of the inventory.
+    domain: String,
+    /// Relative name (`@` for the domain itself) to address.
+    records: BTreeMap<String, String>,
+    /// Seconds; the domain's own if nothing is said.
+    ttl: Option<u32>,
+    /// What the new address must answer right before the change.
+    gate: Gate,
+    /// Why there is no gate.
+    because: Option<String>,
+    #[serde(skip)]
+    bound: Bound,
+}
+
+/// What binding found.
+#[derive(Debug, Default)]
+struct Bound {
+    account: String,
+    wanted: Vec<Wanted>,
+    ttl: u32,
+}
+
+/// The gate, or the word `none`. Untagged does no harm here: the shape is checked, with places, before it is decoded.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Gate {
+    /// A real question to the new address.
+    Ask(Box<Question>),
+    /// `none`, with `because`.
+    None(NoGate),
+}
+
+/// The word `none`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum NoGate {
+    None,
+}
+
+/// Asked of the new address with the real host name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    /// A page that reads from the restored data; its host name is the users' one.
+    url: String,
+    /// The new address.
+    at: String,
+    /// A JSON pointer into the answer.
+    json: String,
+    /// What must stand there.
+    equals: Equals,
+}
+
+/// Where the truth for the gate comes from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Equals {
+    /// A query with one value: a row that was written before the loss.
+    sql: String,
+    /// The host that holds the restored database.
+    host: String,
+    /// The database.
+    database: String,
+}
+
+impl Verb for DnsSwitch {
+    const NAME: &'static str = "dns.switch";
+    const EFFECT: Effect = Effect::Traffic;
+    const UNDO: Undo = Undo::RestorePrevious;
+    const SUMMARY: &'static str =
+        "Points names at a new address, after a gate, compared before they are set.";
+    const TIMEOUT: Duration = Duration::from_secs(300);
+
+    fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        match account_of(&self.domain, args, bind) {
+            Ok(account) => self.bound.account = account,
+            Err(problem) => problems.push(problem),
+        }
+        match wanted_records(&self.domain, &self.records, args) {
+            Ok(wanted) => self.bound.wanted = wanted,
+            Err(more) => problems.extend(more),
+        }
+        self.bound.ttl = self
+            .ttl
+            .or_else(|| bind.inventory.domains.get(&self.domain).and_then(|d| d.ttl))
+            .unwrap_or(60);
+        match &self.gate {
+            Gate::Ask(question) => {
+                let gate = args.get("gate").unwrap_or(args);
+                if let Err(why) = super::check_http::check_url(&question.url) {
+                    problems.push(Problem::error("bad-url", gate.place_of("url"), why));
+                }
+                if question.at.parse::<std::net::IpAddr>().is_err() {
+                    let words = format!("`{}` is not an IP address", question.at);
+                    problems.push(Problem::error("bad-address", gate.place_of("at"), words));
+                } else if !self
+                    .bound
+                    .wanted
+                    .iter()
+                    .any(|wanted| wanted.values.contains(&question.at))
+                {
+                    let words = "the gate asks an address that no record will point to";
+                    problems.push(Problem::error("gate-elsewhere", gate.place_of("at"), words));
+                }
+                if let Err(problem) = super::host_named(
+                    &question.equals.host,
+                    gate.get("equals").unwrap_or(gate),
+                    "host",
+                    bind,
+                ) {
+                    problems.push(problem);
+                }
+            }
+            Gate::None(_) if self.because.is_none() => problems.push(
+                Problem::error(
+                    "no-gate",
+                    args.place_of("gate"),
+                    "users would be moved to an address that nobody has asked anything",
+                )
+                .help("write a gate, or `because:` with the reason why none is possible"),
+            ),
+            Gate::None(_) => {}
+        }
+        if problems.is_empty() {
+            Ok(Box::new(self))
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+impl DnsSwitch {
+    async fn pass_gate(&self, cx: &Context) -> Result<Evidence, Failure> {
+        let question = match &self.gate {
+            Gate::Ask(question) => question,
+            Gate::None(_) => {
+                return Ok(Evidence::new(
+                    "gate",
+                    format!("none: {}", self.because.as_deref().unwrap_or_default()),
+                ));
+            }
+        };
+        let truth = SqlQuestion {
+            host: &question.equals.host,
+            database: &question.equals.database,
+            query: &question.equals.sql,
+        }
+        .ask(cx)
+        .await
+        .map_err(|failure| failure.at("gate"))?;
+        if truth.trim().is_empty() {
+            return Err(Failure::new(
+                Reason::Verify,
+                format!(
+                    "gate: `{}` gives nothing on `{}`: the restored data is empty",
+                    question.equals.sql, question.equals.host
+                ),
+            ));
+        }
+        let page = ask(cx, &uncached(&question.url)?, Some(&question.at))
+            .await
+            .map_err(|failure| failure.at("gate"))?;
+        if page.status != 200 {
+            let words = format!(
+                "gate: {} at {} answered {}",
+                question.url, question.at, page.status
+            );
+            return Err(Failure::new(Reason::Verify, words));
+        }
+        let shown =
+            point(&question.url, &page, &question.json).map_err(|failure| failure.at("gate"))?;
+        let truth = Value::String(truth.trim().to_string());
+        if !same(&shown, &truth) {
+            let words = format!(
+                "gate: {} at {} shows {} {shown}, but the restored data says {truth}",
+                question.url, question.at, question.json
+            );
+            return Err(Failure::new(Reason::Verify, words).hint("DNS was not touched"));
+        }
+        Ok(Evidence::new(
+            format!("gate: {} at {}", question.url, question.at),
+            format!("{} = {shown}", question.json),
+        ))
+    }
+
+    fn set(&self, wanted: &Wanted) -> RecordSet {
+        RecordSet {
+            name: wanted.name.clone(),
+            kind: wanted.kind.to_string(),
+            ttl: self.bound.ttl,
+            values: wanted.values.clone(),
+        }
+    }
+
+    fn key(wanted: &Wanted) -> String {
+        format!("old {} {}", wanted.name, wanted.kind)
+    }
+
+    async fn note_old(
+        cx: &Context,
+        wanted: &Wanted,
+        old: &Option<RecordSet>,
+    ) -> Result<(), Failure> {
+        let value = serde_json::to_value(old).map_err(|error| {
+            Failure::from_error(Reason::Other, "noting the old records", &error)
+        })?;
+        cx.note(&Self::key(wanted), value).await
+    }
+
+    /// The set as it was before this run touched it.
+    fn noted_old(cx: &Context, wanted: &Wanted) -> Option<Option<RecordSet>> {
+        cx.noted(&Self::key(wanted))
+            .and_then(|value| serde_json::from_value(value).ok())
+    }
+}
+
+/// The address with a question of its own at its end, so that no cache on the way has an answer to it: a page that was
+/// kept while the shop worked proves nothing about now.
+fn uncached(text: &str) -> Result<String, Failure> {
+    let mut url =
+        super::check_http::check_url(text).map_err(|why| Failure::new(Reason::Other, why))?;
+    url.query_pairs_mut()
+        .append_pair("dr-plan-gate", &ulid::Ulid::generate().to_string());
+    Ok(url.into())
+}
+
+#[async_trait]
+impl Action for DnsSwitch {
+    fn title(&self) -> String {
+        let moves: Vec<String> = self
+            .bound
+            .wanted
+            .iter()
+            .map(|wanted| format!("{} -> {}", wanted.name, wanted.values.join(", ")))
+            .collect();
+        moves.join(", ")
+    }
+
+    async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
+        let dns = cx.services.dns(&self.bound.account)?;
+        dns.check_zone(&self.domain).await?;
+        let mut findings = vec![Finding::verified(format!(
+            "zone {} can be reached at {}",
+            self.domain,
+            dns.account()
+        ))];
+        for wanted in &self.bound.wanted {
+            let other = if wanted.kind == "A" { "AAAA" } else { "A" };
+            if let Some(left) = dns.get(&self.domain, &wanted.name, other).await?
+                && !self
+                    .bound
+                    .wanted
+                    .iter()
+                    .any(|also| also.name == wanted.name && also.kind == other)
+            {
+                findings.push(Finding::warning(format!(
+                    "{} also has {other} {}: those users stay where they are",
+                    wanted.name,
+                    left.values.join(", ")
+                )));
+            }
+            let old = dns.get(&self.domain, &wanted.name, wanted.kind).await?;
+            // From here on the set is watched: hours may pass until its step's turn, and what somebody changes meanwhile
+            // has a reason that this run does not know.
+            if Self::noted_old(cx, wanted).is_none() {
+                Self::note_old(cx, wanted, &old).await?;
+            }
+            match old {
+                Some(old) => findings.push(Finding::verified(format!(
+                    "{} {} is {} now; resolvers may keep that for {}s after the change",
+                    old.name,
+                    old.kind,
+                    old.values.join(", "),
+                    old.ttl
+                ))),
+                None => findings.push(Finding::verified(format!(
+                    "{} {} does not exist yet",
+                    wanted.name, wanted.kind
+                ))),
+            }
+        }
+        Ok(findings)
+    }
+
+    async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
+        let dns = cx.services.dns(&self.bound.account)?;
+        let mut done = 0;
+        for wanted in &self.bound.wanted {
+            let now = dns.get(&self.domain, &wanted.name, wanted.kind).await?;
+            if now.as_ref() == Some(&self.set(wanted)) {
+                done += 1;
+            } else if let Some(old) = Self::noted_old(cx, wanted)
+                && now != old
+            {
+                let words = |set: &Option<RecordSet>| {
+                    set.as_ref()
+                        .map_or("nothing".into(), |set| set.values.join(", "))
+                };
+                return Ok(Observation::Foreign {
+                    what: format!(
+                        "{} {} was {} when this run looked first and is {} now",
+                        wanted.name,
+                        wanted.kind,
+                        words(&old),
+                        words(&now)
+                    ),
+                    hint: Some(format!(
+                        "somebody else moved it: find out who. Then set it back and `dr-plan resume {run}`; or set it to {} \
+                         and resume; or leave it: `dr-plan mark {run} {} --skip --because WHY`",
+                        wanted.values.join(", "),
+                        cx.step,
+                        run = cx.run.short(),
+                    )),
+                });
+            }
+        }
+        Ok(match done {
+            done if done == self.bound.wanted.len() => Observation::Done,
+            0 => Observation::Absent,
+            done => Observation::Partial {
+                what: format!("{done} of {} names point to it", self.bound.wanted.len()),
+            },
+        })
+    }
+
+    async fn apply(&self, cx: &Context) -> Result<(), Failure> {
+        let dns = cx.services.dns(&self.bound.account)?;
+        for wanted in &self.bound.wanted {
+            if Self::noted_old(cx, wanted).is_none() {
+                let old = dns.get(&self.domain, &wanted.name, wanted.kind).await?;
+                Self::note_old(cx, wanted, &old).await?;
+            }
+        }
+        let passed = self.pass_gate(cx).await?;
+        cx.log(format!("{}: {}", passed.what, passed.saw));
+        cx.note("gate", format!("{}: {}", passed.what, passed.saw))
+            .await?;
+        for wanted in &self.bound.wanted {
+            let old = Self::noted_old(cx, wanted).flatten();
+            let set = self.set(wanted);
+            match dns
+                .swap(
+                    &self.domain,
+                    &wanted.name,
+                    wanted.kind,
+                    old.as_ref(),
+                    Some(&set),
+                )
+                .await?
+            {
+                Swap::Done => cx.log(format!(
+                    "{} {} is {} now",
+                    set.name,
+                    set.kind,
+                    set.values.join(", ")
+                )),
+                Swap::Differs(Some(now)) if now == set => {}
+                Swap::Differs(now) => {
+                    let now = now.map_or("nothing".into(), |set| set.values.join(", "));
+                    let words = format!(
+                        "{} {} became {now} meanwhile: it was left alone",
+                        set.name, set.kind
+                    );
+                    return Err(Failure::new(Reason::Refused, words)
+                        .hint("somebody else is changing this zone"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
+        let dns = cx.services.dns(&self.bound.account)?;
+        let mut seen = Verified::default();
+        if let Some(gate) = cx.noted_text("gate") {
+            seen = seen.and("before the change", gate);
+        }
+        for wanted in &self.bound.wanted {
+            let now = dns.get(&self.domain, &wanted.name, wanted.kind).await?;
+            if now.as_ref() != Some(&self.set(wanted)) {
+                let now = now.map_or("nothing".into(), |set| set.values.join(", "));
+                let words = format!(
+                    "{} {} is {now} at {}",
+                    wanted.name,
+                    wanted.kind,
+                    dns.account()
+                );
+                return Err(Failure::new(Reason::Verify, words));
+            }
+        }
+        let servers = dns.servers(&self.domain).await?;
+        let servers = if servers.is_empty() {
+            ask_dns::servers_of(&self.domain).await?
+        } else {
+            servers
+        };
+        let old_ttl = self
+            .bound
+            .wanted
+            .iter()
+            .filter_map(|wanted| Self::noted_old(cx, wanted).flatten())
+            .map(|old| old.ttl)
+            .max();
+        for wanted in &self.bound.wanted {
+            for server in &servers {
+                // A name server may need seconds to serve what its API has taken.
+                let mut tries = 0;
+                loop {
+                    match answers(*server, wanted, false).await {
+                        Ok(_) => break,
+                        Err(failure) if tries >= 40 => return Err(failure),
+                        Err(_) => tries += 1,
+                    }
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
+            let asked: Vec<String> = servers.iter().map(ToString::to_string).collect();
+            seen = seen.and(
+                format!("{} {} at {}", wanted.name, wanted.kind, asked.join(", ")),
+                wanted.values.join(", "),
+            );
+        }
+        if let Some(ttl) = old_ttl {
+            seen = seen
+                .and("resolvers may keep the old answer for", format!("{ttl}s"))
+                .with("stale_seconds", ttl);
+        }
+        Ok(seen)
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        let dns: std::sync::Arc<dyn Dns> = cx.services.dns(&self.bound.account)?;
+        let mut evidence = Vec::new();
+        for wanted in &self.bound.wanted {
+            let Some(old) = Self::noted_old(cx, wanted) else {
+                continue;
+            };
+            let set = self.set(wanted);
+            match dns
+                .swap(
+                    &self.domain,
+                    &wanted.name,
+                    wanted.kind,
+                    Some(&set),
+                    old.as_ref(),
+                )
+                .await?
+            {
+                Swap::Done => {}
+                Swap::Differs(now) if now == old => {}
+                Swap::Differs(now) => {
+                    let now = now.map_or("nothing".into(), |set| set.values.join(", "));
+                    let words = format!(
+                        "{} {} is {now}, not what this run set: it was left alone",
+                        wanted.name, wanted.kind
+                    );
+                    return Err(Failure::new(Reason::Refused, words));
+                }
+            }
+            let back = old.map_or("gone".into(), |old| old.values.join(", "));
+            evidence.push(Evidence::new(
+                format!("{} {}", wanted.name, wanted.kind),
+                back,
+            ));
+        }
+        Ok(evidence)
+    }
+}

@@ -1,0 +1,117 @@
+//! What there is to know of an action kind before it runs: its name, effect, arguments, sample output.
+//! One table makes the decoder, the JSON Schema and the documentation.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::Action;
+use crate::inventory::Inventory;
+use crate::kind::{Effect, Output, Undo};
+use crate::problem::Problem;
+use crate::yaml::Node;
+
+/// What a kind may know while it is bound: names, not services.
+pub struct Bind<'a> {
+    /// The estate.
+    pub inventory: &'a Inventory,
+    /// The accounts by name.
+    pub accounts: &'a std::collections::BTreeMap<String, crate::account::Account>,
+    /// Hosts that exist or that steps before this one create.
+    pub hosts: &'a std::collections::BTreeSet<String>,
+    /// The step's `verify:` list, with its references filled in.
+    pub verify: &'a [(String, Node)],
+    /// The plan's promised data loss, for `within: rpo`.
+    pub rpo: Option<std::time::Duration>,
+    /// The step's own `timeout:`.
+    pub timeout: Option<std::time::Duration>,
+    /// What to do when the lost source cannot be reached.
+    pub if_source_lost: crate::plan::IfSourceLost,
+    /// Where the plan's file lies: relative paths in it are relative to this.
+    pub folder: &'a std::path::Path,
+}
+
+/// The arguments of a kind, decoded; from the type comes everything else.
+pub trait Verb: DeserializeOwned + JsonSchema + Send + 'static {
+    /// `server.create`.
+    const NAME: &'static str;
+    /// What it may do.
+    const EFFECT: Effect;
+    /// What undo can do.
+    const UNDO: Undo;
+    /// One sentence for people.
+    const SUMMARY: &'static str;
+    /// Without a `timeout:` the step has so long.
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(600);
+    /// Understands every entry of a `verify:` list itself (a restore runs it on the staged copy and again after the swap).
+    const TAKES_VERIFY: bool = false;
+    /// Waits for a person: takes no place among the steps that run side by side.
+    const WAITS: bool = false;
+
+    /// An output of the right shape, known before anything ran. With these arguments, so that names can be true.
+    fn sample(&self) -> Output {
+        Output::new()
+    }
+
+    /// Finds hosts, datasets and accounts; every problem with its place in `args`.
+    fn bind(self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>>;
+}
+
+/// A bound action and its sample output.
+pub type Bound = (Box<dyn Action>, Output);
+
+/// A row of the table.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// `server.create`.
+    pub name: &'static str,
+    /// What it may do.
+    pub effect: Effect,
+    /// What undo can do.
+    pub undo: Undo,
+    /// One sentence for people.
+    pub summary: &'static str,
+    /// The default time for a step.
+    pub timeout: std::time::Duration,
+    /// See [`Verb::TAKES_VERIFY`].
+    pub takes_verify: bool,
+    /// See [`Verb::WAITS`].
+    pub waits: bool,
+    /// The JSON Schema of its arguments.
+    pub schema: fn() -> serde_json::Value,
+    /// Binds arguments: the action and its sample output.
+    pub bind: fn(&Node, &Bind) -> Result<Bound, Vec<Problem>>,
+}
+
+impl Kind {
+    /// The row of a verb.
+    pub const fn of<V: Verb>() -> Self {
+        Self {
+            name: V::NAME,
+            effect: V::EFFECT,
+            undo: V::UNDO,
+            summary: V::SUMMARY,
+            timeout: V::TIMEOUT,
+            takes_verify: V::TAKES_VERIFY,
+            waits: V::WAITS,
+            schema: schema_of::<V>,
+            bind: bind_verb::<V>,
+        }
+    }
+}
+
+fn schema_of<V: Verb>() -> serde_json::Value {
+    schemars::schema_for!(V).to_value()
+}
+
+fn bind_verb<V: Verb>(args: &Node, bind: &Bind) -> Result<(Box<dyn Action>, Output), Vec<Problem>> {
+    let verb: V = decode_args(args)?;
+    let sample = verb.sample();
+    Ok((verb.bind(args, bind)?, sample))
+}
+
+/// Decodes arguments whose references are filled in.
+pub fn decode_args<T: DeserializeOwned + JsonSchema + 'static>(
+    args: &Node,
+) -> Result<T, Vec<Problem>> {
+    crate::yaml::decode(args)
+}

@@ -1,0 +1,229 @@
+//! The contract of an action: look before you act, act so that it may be said twice, look again.
+//!
+//! `observe` comes before `apply`, always; `verify` alone makes a step succeed. Actions never see the
+//! journal: what they must remember goes through [`Context`], which returns when it is on disk.
+
+mod approve;
+mod ask_dns;
+mod backups;
+mod check_backups;
+mod check_dns;
+mod check_http;
+mod check_sql;
+mod check_tcp;
+mod context;
+mod data_checks;
+mod dataset_restore;
+mod dataset_verify;
+mod dns_names;
+mod dns_switch;
+mod first_contact;
+mod host_job;
+mod host_put;
+mod host_run;
+mod host_service;
+mod hosts;
+mod kind_table;
+mod notify;
+mod server_create;
+mod server_delete;
+mod server_named;
+mod server_place;
+mod server_power;
+mod services;
+mod wait;
+
+pub use context::{Context, Given, Person, Record, StepNotes};
+pub use hosts::{HostFacts, Hosts, Reach};
+pub use kind_table::{Bind, Kind, Verb, decode_args};
+pub use services::{Secrets, Services};
+
+use async_trait::async_trait;
+
+use crate::kind::{Evidence, Failure, Finding, Observation, Output};
+
+/// What a verify brings back when it agrees with the world.
+#[derive(Debug, Clone, Default)]
+pub struct Verified {
+    /// What later steps may refer to. Same shape as the kind's sample.
+    pub output: Output,
+    /// What was looked at.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Verified {
+    /// Nothing to refer to, one thing seen.
+    pub fn seen(what: impl Into<String>, saw: impl std::fmt::Display) -> Self {
+        Self {
+            output: Output::new(),
+            evidence: vec![Evidence::new(what, saw)],
+        }
+    }
+
+    /// Adds an output.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.output.insert(name.to_string(), value.into());
+        self
+    }
+
+    /// Adds a thing that was seen.
+    #[must_use]
+    pub fn and(mut self, what: impl Into<String>, saw: impl std::fmt::Display) -> Self {
+        self.evidence.push(Evidence::new(what, saw));
+        self
+    }
+}
+
+/// What a step does, with its arguments filled in.
+#[async_trait]
+pub trait Action: Send + Sync {
+    /// What it acts on, in a few words without secrets: "server `dr-shop-db` at hetzner/nbg1".
+    fn title(&self) -> String;
+
+    /// Before the run starts: is this going to work? Reads only. Arguments may still hold samples
+    /// where they come from earlier steps.
+    async fn precheck(&self, _cx: &Context) -> Result<Vec<Finding>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// Looks at the world without changing it. An `Err` means that the question failed in passing (and is asked again).
+    async fn observe(&self, cx: &Context) -> Result<Observation, Failure>;
+
+    /// Makes the wanted state true. May be called again after a crash anywhere inside.
+    async fn apply(&self, cx: &Context) -> Result<(), Failure>;
+
+    /// Looks again.
+    async fn verify(&self, cx: &Context) -> Result<Verified, Failure>;
+
+    /// Takes back what apply made, as the kind's `undo` word says. Looks first; safe to call again.
+    async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure>;
+
+    /// Local files that it reads and that belong to the plan. A run keeps copies, and a resume reads those. Never a secret.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        Vec::new()
+    }
+}
+
+/// An action that only looks: its verify is all it does.
+#[async_trait]
+pub trait Look: Send + Sync {
+    /// What it looks at.
+    fn title(&self) -> String;
+
+    /// See [`Action::precheck`].
+    async fn precheck(&self, _cx: &Context) -> Result<Vec<Finding>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// One look. A failure with reason `Verify`, `Unreachable` or `Timeout` is looked at again until the step's deadline.
+    async fn look(&self, cx: &Context) -> Result<Verified, Failure>;
+}
+
+#[async_trait]
+impl<T: Look> Action for T {
+    fn title(&self) -> String {
+        Look::title(self)
+    }
+
+    async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
+        Look::precheck(self, cx).await
+    }
+
+    async fn observe(&self, _cx: &Context) -> Result<Observation, Failure> {
+        Ok(Observation::Absent)
+    }
+
+    async fn apply(&self, _cx: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
+        self.look(cx).await
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        Ok(vec![Evidence::new("a look", "leaves nothing to take back")])
+    }
+}
+
+/// A host that an argument names must be in the inventory or be made by an earlier step.
+fn host_named(
+    name: &str,
+    args: &crate::yaml::Node,
+    key: &str,
+    bind: &Bind,
+) -> Result<(), crate::problem::Problem> {
+    if bind.hosts.contains(name) {
+        return Ok(());
+    }
+    let place = args.place_of(key);
+    let problem = crate::problem::Problem::error(
+        "unknown-host",
+        place,
+        format!("no host is called `{name}`"),
+    );
+    Err(
+        match crate::problem::nearest(name, bind.hosts.iter().map(String::as_str)) {
+            Some(near) => problem.instead(near),
+            None => problem
+                .help("a host is named by the inventory or is the `role` of a `server.create`"),
+        },
+    )
+}
+
+/// All kinds, in the order of the documentation.
+pub const KINDS: &[Kind] = &[
+    Kind::of::<server_create::ServerCreate>(),
+    Kind::of::<server_delete::ServerDelete>(),
+    Kind::of::<server_power::ServerPower>(),
+    Kind::of::<host_run::HostRun>(),
+    Kind::of::<host_put::HostPut>(),
+    Kind::of::<host_service::HostService>(),
+    Kind::of::<dataset_restore::DatasetRestore>(),
+    Kind::of::<dataset_verify::DatasetVerify>(),
+    Kind::of::<check_backups::CheckBackups>(),
+    Kind::of::<check_http::CheckHttp>(),
+    Kind::of::<check_tcp::CheckTcp>(),
+    Kind::of::<check_sql::CheckSql>(),
+    Kind::of::<check_dns::CheckDns>(),
+    Kind::of::<dns_switch::DnsSwitch>(),
+    Kind::of::<check_dns::DnsWait>(),
+    Kind::of::<approve::Approve>(),
+    Kind::of::<wait::Wait>(),
+    Kind::of::<notify::Notify>(),
+];
+
+/// Kinds that the language names and this version does not carry out yet.
+pub const LATER: &[&str] = &[
+    "server.snapshot",
+    "server.from_snapshot",
+    "ip.assign",
+    "firewall.apply",
+    "host.script",
+    "host.render",
+    "host.packages",
+    "host.wait",
+    "host.reboot",
+    "dataset.backup",
+    "dataset.prune",
+    "dataset.replicate",
+    "postgres.promote",
+    "postgres.standby",
+    "postgres.table",
+    "compose.up",
+    "check.tls",
+    "check.redis",
+    "check.command",
+    "dns.ttl",
+];
+
+/// A kind by name.
+pub fn kind_of(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// The names of all kinds.
+pub fn kind_names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}

@@ -1,0 +1,145 @@
+//! `notify`: tells people. At least once: after a crash a message may come twice, never not at all.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Action, Bind, Context, Verb, Verified};
+use crate::inventory::{Address, Channel};
+use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Reason, Undo};
+use crate::problem::{Problem, nearest};
+use crate::secret::Secret;
+use crate::yaml::Node;
+
+/// Arguments of `notify`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// A channel of the inventory's `notify:`.
+    to: String,
+    /// The text; what the run has come to, if nothing is said.
+    message: Option<String>,
+}
+
+impl Verb for Notify {
+    const NAME: &'static str = "notify";
+    const EFFECT: Effect = Effect::Tell;
+    const UNDO: Undo = Undo::ForwardOnly;
+    const SUMMARY: &'static str = "Sends a message to a channel of the inventory.";
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn bind(self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+        if bind.inventory.notify.contains_key(&self.to) {
+            return Ok(Box::new(self));
+        }
+        let words = format!("the inventory has no channel `{}` under `notify:`", self.to);
+        let problem = Problem::error("unknown-channel", args.place_of("to"), words);
+        Err(vec![
+            match nearest(&self.to, bind.inventory.notify.keys().map(String::as_str)) {
+                Some(near) => problem.instead(near),
+                None => problem,
+            },
+        ])
+    }
+}
+
+impl Notify {
+    /// Where the message goes. The address of a webhook is often all that protects it.
+    async fn address(&self, cx: &Context) -> Result<Secret, Failure> {
+        match cx.services.inventory.notify.get(&self.to) {
+            Some(Channel::Webhook(Address::Text(text))) => Ok(Secret::new(text.clone())),
+            Some(Channel::Webhook(Address::Secret(reference))) => {
+                cx.services.secrets.fetch(reference).await
+            }
+            None => Err(Failure::new(
+                Reason::NotFound,
+                format!("no channel is called `{}`", self.to),
+            )),
+        }
+    }
+
+    fn text(&self, cx: &Context) -> String {
+        let told = self.message.clone().unwrap_or_else(|| cx.story.clone());
+        // A rehearsal must never read like the real thing.
+        if cx.mode == Mode::Drill {
+            format!("DRILL: {told}")
+        } else {
+            told
+        }
+    }
+}
+
+#[async_trait]
+impl Action for Notify {
+    fn title(&self) -> String {
+        format!("tell {}", self.to)
+    }
+
+    async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
+        self.address(cx).await?;
+        Ok(vec![Finding::assumed(format!(
+            "messages reach {}",
+            self.to
+        ))])
+    }
+
+    async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
+        Ok(if cx.noted("sent").is_some() {
+            Observation::Done
+        } else {
+            Observation::Absent
+        })
+    }
+
+    async fn apply(&self, cx: &Context) -> Result<(), Failure> {
+        let address = self.address(cx).await?;
+        let body = json!({ "text": self.text(cx), "run": cx.run.as_str(), "plan": cx.plan, "mode": cx.mode, "step": cx.step.as_str() });
+        // The address must not be quoted in an error.
+        let sent = cx
+            .services
+            .http
+            .post(address.expose())
+            .timeout(Duration::from_secs(20))
+            .json(&body)
+            .send()
+            .await;
+        let answer = sent.map_err(|error| {
+            let words = format!(
+                "telling {}: {}",
+                self.to,
+                crate::kind::chain(&error.without_url())
+            );
+            Failure::new(Reason::Unreachable, words)
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return cx.note("sent", status.as_u16()).await;
+        }
+        let reason = match status.as_u16() {
+            429 => Reason::RateLimited,
+            500..=599 => Reason::Unreachable,
+            _ => Reason::Refused,
+        };
+        Err(Failure::new(
+            reason,
+            format!("telling {}: the webhook answered {status}", self.to),
+        ))
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
+        match cx.noted("sent") {
+            Some(status) => Ok(Verified::seen(
+                format!("the webhook of {}", self.to),
+                format!("took the message ({status})"),
+            )),
+            None => Err(Failure::new(Reason::Verify, "the message was not taken")),
+        }
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        Ok(vec![Evidence::new("a message", "cannot be unsaid")])
+    }
+}

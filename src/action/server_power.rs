@@ -1,0 +1,211 @@
+//! `server.power`: fences what was lost, or starts something. Off is asked of the provider, never of the guest, and is
+//! believed when the provider says so. When nobody can be asked, only a person's word can stand for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::server_named::Named;
+use super::{Action, Bind, Context, Verb, Verified};
+use crate::event::{Ask, AskKind};
+use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
+use crate::plan::IfSourceLost;
+use crate::problem::Problem;
+use crate::provider::{Power, Provider, Server};
+use crate::yaml::Node;
+
+/// Arguments of `server.power`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerPower {
+    /// A host of the inventory.
+    server: String,
+    /// How it must be.
+    state: Wanted,
+    #[serde(skip)]
+    bound: Option<(Named, IfSourceLost)>,
+}
+
+/// On or off. Both words are plain texts in YAML 1.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Wanted {
+    On,
+    Off,
+}
+
+impl Verb for ServerPower {
+    const NAME: &'static str = "server.power";
+    const EFFECT: Effect = Effect::Write;
+    const UNDO: Undo = Undo::RestorePrevious;
+    const SUMMARY: &'static str = "Powers a server off (a fence) or on, through the provider.";
+    const TIMEOUT: Duration = Duration::from_secs(300);
+
+    fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+        let named = Named::bind(&self.server, args, bind).map_err(|problem| vec![problem])?;
+        self.bound = Some((named, bind.if_source_lost));
+        Ok(Box::new(self))
+    }
+}
+
+impl ServerPower {
+    fn named(&self) -> &Named {
+        &self.bound.as_ref().expect("bind filled it in").0
+    }
+
+    fn lost(&self) -> IfSourceLost {
+        self.bound.as_ref().expect("bind filled it in").1
+    }
+
+    fn as_wanted(&self, power: Power) -> bool {
+        match self.state {
+            Wanted::On => power == Power::On,
+            Wanted::Off => power == Power::Off,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.state {
+            Wanted::On => "on",
+            Wanted::Off => "off",
+        }
+    }
+
+    /// What is done when the provider cannot be asked, or does not know the server.
+    async fn without_proof(&self, cx: &Context, why: &Failure) -> Result<(), Failure> {
+        match self.lost() {
+            IfSourceLost::Fail => Err(why.clone().hint(format!(
+                "if a person can vouch for it: `if_source_lost: attest` in the plan, or dr-plan mark {} {} --skip --because \"...\"",
+                cx.run.short(),
+                cx.step
+            ))),
+            IfSourceLost::Skip => cx.note("skipped", why.message.clone()).await,
+            IfSourceLost::Attest => {
+                let ask = Ask {
+                    name: "attest".into(),
+                    kind: AskKind::Attestation,
+                    question: format!("Can you vouch that {} is {} and cannot come back by itself?", self.server, self.word()),
+                    details: vec![why.message.clone(), "If it still takes writes, data will exist twice and differ.".into()],
+                    timeout: None,
+                };
+                let given = cx.ask(ask).await?;
+                if given.yes {
+                    cx.note("attested", format!("{}: {}", given.by, given.because.as_deref().unwrap_or("(no reason given)"))).await
+                } else {
+                    Err(Failure::new(Reason::Declined, format!("nobody vouches that {} is {}", self.server, self.word())))
+                }
+            }
+        }
+    }
+
+    async fn server(&self, cx: &Context) -> Result<(Arc<dyn Provider>, Server), Failure> {
+        self.named().find(cx).await
+    }
+}
+
+#[async_trait]
+impl Action for ServerPower {
+    fn title(&self) -> String {
+        format!("power {} {}", self.word(), self.server)
+    }
+
+    async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
+        let found = match self.server(cx).await {
+            Ok((_, server)) => Finding::verified(format!(
+                "{} is {} at {}, {:?} now",
+                self.server,
+                server.name,
+                self.named().account,
+                server.power
+            )),
+            // The step itself has an answer to that.
+            Err(failure) => Finding::warning(failure.message),
+        };
+        Ok(vec![found])
+    }
+
+    async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
+        if cx.noted("attested").is_some() || cx.noted("skipped").is_some() {
+            return Ok(Observation::Done);
+        }
+        Ok(match self.server(cx).await {
+            Ok((_, server)) if self.as_wanted(server.power) => Observation::Done,
+            _ => Observation::Absent,
+        })
+    }
+
+    async fn apply(&self, cx: &Context) -> Result<(), Failure> {
+        let (provider, server) = match self.server(cx).await {
+            Ok(found) => found,
+            Err(failure) => return self.without_proof(cx, &failure).await,
+        };
+        if cx.noted("before").is_none() {
+            cx.note(
+                "before",
+                if server.power == Power::Off {
+                    "off"
+                } else {
+                    "on"
+                },
+            )
+            .await?;
+        }
+        match provider
+            .set_power(&server.id, self.state == Wanted::On)
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let failure = Failure::from(error);
+                // Somebody is at work on it: that passes, and the next attempt asks again.
+                if matches!(failure.reason, Reason::Busy | Reason::RateLimited) {
+                    return Err(failure);
+                }
+                self.without_proof(cx, &failure).await
+            }
+        }
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
+        if let Some(word) = cx.noted_text("attested") {
+            return Ok(Verified::seen(
+                format!("{} is {}", self.server, self.word()),
+                format!("attested by {word}"),
+            )
+            .with("proof", "attested"));
+        }
+        if let Some(why) = cx.noted_text("skipped") {
+            return Ok(
+                Verified::seen(self.server.clone(), format!("skipped: {why}"))
+                    .with("proof", "none"),
+            );
+        }
+        let (provider, server) = self.server(cx).await?;
+        if self.as_wanted(server.power) {
+            let seen = Verified::seen(
+                format!("{} at {}", server.name, provider.account()),
+                format!("is {}", self.word()),
+            );
+            return Ok(seen.with("proof", "provider").with("id", server.id));
+        }
+        Err(Failure::new(
+            Reason::Verify,
+            format!("{} is {:?}", server.name, server.power),
+        ))
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        let Some(before) = cx.noted_text("before") else {
+            return Ok(Vec::new());
+        };
+        let (provider, server) = self.server(cx).await?;
+        provider.set_power(&server.id, before == "on").await?;
+        Ok(vec![Evidence::new(
+            server.name,
+            format!("is {before} again"),
+        )])
+    }
+}

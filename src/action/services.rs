@@ -1,0 +1,93 @@
+//! The estate's services, ready to use: built once for a run, with their secrets fetched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::hosts::Hosts;
+use crate::clock::Clock;
+use crate::dns::Dns;
+use crate::kind::{Failure, Reason};
+use crate::provider::Provider;
+use crate::secret::{Mask, Secret, SecretRef};
+use crate::store::Store;
+
+/// Fetches secrets again whenever they are needed; nothing of them is ever kept in a run's folder.
+#[async_trait::async_trait]
+pub trait Secrets: Send + Sync {
+    /// The value behind a reference.
+    async fn fetch(&self, reference: &SecretRef) -> Result<Secret, Failure>;
+}
+
+/// Everything outside that actions use.
+pub struct Services {
+    /// Clouds by account name.
+    pub providers: BTreeMap<String, Arc<dyn Provider>>,
+    /// DNS services by account name.
+    pub dns: BTreeMap<String, Arc<dyn Dns>>,
+    /// Stores by name.
+    pub stores: BTreeMap<String, Arc<dyn Store>>,
+    /// Hosts by name.
+    pub hosts: Hosts,
+    /// Secrets by reference.
+    pub secrets: Box<dyn Secrets>,
+    /// Knows every secret that was fetched.
+    pub mask: Mask,
+    /// Plain HTTP for checks and messages.
+    pub http: reqwest::Client,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Public keys that may log in to servers that the run makes.
+    pub login_keys: Vec<String>,
+    /// The user that created servers are entered as.
+    pub login_user: String,
+    /// The inventory of the run.
+    pub inventory: Arc<crate::inventory::Inventory>,
+    /// The run's folder: copies of the plan's files, and what must be a file (private keys never).
+    pub folder: std::path::PathBuf,
+}
+
+impl Services {
+    /// A local file of the plan: the run's own copy, made when it began, before the person's.
+    pub fn read_file(&self, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+        let copy = self
+            .folder
+            .join("files")
+            .join(path.strip_prefix("/").unwrap_or(path));
+        let from = if copy.is_file() { copy.as_path() } else { path };
+        std::fs::read(from).map_err(|error| {
+            Failure::from_error(
+                Reason::NotFound,
+                &format!("reading {}", from.display()),
+                &error,
+            )
+        })
+    }
+
+    /// A cloud account.
+    pub fn provider(&self, name: &str) -> Result<Arc<dyn Provider>, Failure> {
+        self.providers
+            .get(name)
+            .cloned()
+            .ok_or_else(|| absent("server provider", name))
+    }
+
+    /// A DNS account.
+    pub fn dns(&self, name: &str) -> Result<Arc<dyn Dns>, Failure> {
+        self.dns
+            .get(name)
+            .cloned()
+            .ok_or_else(|| absent("DNS service", name))
+    }
+
+    /// A store.
+    pub fn store(&self, name: &str) -> Result<Arc<dyn Store>, Failure> {
+        self.stores
+            .get(name)
+            .cloned()
+            .ok_or_else(|| absent("store", name))
+    }
+}
+
+fn absent(what: &str, name: &str) -> Failure {
+    Failure::new(Reason::NotFound, format!("no {what} is called `{name}`"))
+}

@@ -1,0 +1,266 @@
+//! Carries a run through from the moment its header is on disk: signals, messages from other terminals, questions to
+//! the person at this one, and the last words. `run` and `resume` differ only in what comes before.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::ask::ask_at_terminal;
+use super::failure::{CliError, OK, Outcome, STOPPED, code_of};
+use crate::action::Services;
+use crate::engine::{Answer, Desk, Ending, Engine, Stop, StopHandle, Wish, precheck};
+use crate::event::{Mark, What};
+use crate::ids::StepId;
+use crate::journal::{Ledger, Letter, RunFolder, Word};
+use crate::program::Work;
+use crate::report::{Report, html, markdown};
+use crate::secret::Mask;
+use crate::state::RunState;
+
+/// A run that can go.
+pub struct Conduct {
+    /// What is to be done.
+    pub work: Arc<dyn Work>,
+    /// The journal's door.
+    pub ledger: Ledger,
+    /// The estate's services.
+    pub services: Arc<Services>,
+    /// The run's folder.
+    pub folder: RunFolder,
+    /// Steps at work side by side.
+    pub parallel: usize,
+    /// Steps approved beforehand, and by whom.
+    pub approved: Vec<(StepId, String)>,
+    /// `--json`: nothing but events on standard output.
+    pub json: bool,
+    /// What must not be seen.
+    pub mask: Mask,
+    /// Questions may be put to this terminal.
+    pub interactive: bool,
+}
+
+impl Conduct {
+    /// Prechecks, runs, reports; the exit code is the result's.
+    pub async fn carry_through(self) -> Outcome {
+        let desk = Desk::new(self.ledger.clone(), self.approved.clone());
+        let (handle, stop) = Stop::new();
+        let signals = tokio::spawn(listen_to_signals(handle.clone(), self.ledger.clone()));
+        let letters = tokio::spawn(read_letters(
+            self.folder.clone(),
+            self.ledger.clone(),
+            desk.clone(),
+        ));
+        let questions = self
+            .interactive
+            .then(|| tokio::spawn(ask_at_terminal(desk.clone())));
+        let came = self.go(&desk, stop).await;
+        signals.abort();
+        letters.abort();
+        if let Some(questions) = questions {
+            questions.abort();
+        }
+        for host in self.services.hosts.all() {
+            host.disconnect().await;
+        }
+        let code = match came? {
+            Some(Ending::Ended(result)) => code_of(result),
+            Some(Ending::Stopped) | None => STOPPED,
+        };
+        self.write_reports()?;
+        self.ledger.close()?;
+        Ok(code)
+    }
+
+    async fn go(&self, desk: &Arc<Desk>, stop: Stop) -> Result<Option<Ending>, CliError> {
+        let work = self.work.clone();
+        let mut asked_to_stop = stop.clone();
+        let checks = tokio::select! {
+            checks = precheck(&work, &self.ledger, &self.services, desk.clone()) => checks?,
+            _ = asked_to_stop.changed() => {
+                let why = "stopped on request before the start; nothing was touched".to_string();
+                let run = self.ledger.state(|state| state.header.run.short().to_string());
+                self.ledger.record(What::Stopped { why, hint: Some(format!("dr-plan resume {run}")) }).await?;
+                return Ok(None);
+            }
+        };
+        if !checks.refused.is_empty() {
+            let steps: Vec<String> = checks
+                .refused
+                .iter()
+                .map(|(step, _)| format!("`{step}`"))
+                .collect();
+            let why = format!("nothing was touched: {} would not work", steps.join(", "));
+            let run = self
+                .ledger
+                .state(|state| state.header.run.short().to_string());
+            let hint = Some(format!(
+                "mend what is wrong outside, then `dr-plan resume {run}`; if a plan, inventory or provider file is wrong, mend it and begin anew with `dr-plan run`"
+            ));
+            self.ledger.record(What::Stopped { why, hint }).await?;
+            return Ok(None);
+        }
+        let engine = Engine::new(
+            work,
+            self.ledger.clone(),
+            self.services.clone(),
+            desk.clone(),
+            stop,
+            self.parallel,
+        );
+        Ok(Some(engine.run().await?))
+    }
+
+    fn write_reports(&self) -> Result<(), CliError> {
+        let head = self.folder.read()?.head;
+        let report = self
+            .ledger
+            .state(Report::new)
+            .of_journal(head.seq, head.hash);
+        self.folder
+            .write("report.md", self.mask.clean(&markdown(&report)).as_bytes())?;
+        self.folder
+            .write("report.html", self.mask.clean(&html(&report)).as_bytes())?;
+        let path = self
+            .folder
+            .write("report.json", self.mask.clean(&report.json()).as_bytes())?;
+        if !self.json {
+            let _ = writeln!(
+                anstream::stderr(),
+                "\nreport: {}",
+                path.with_file_name("report.md").display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Ctrl-C once: nothing new; twice, or SIGTERM: leave now. A lost terminal stops nothing.
+async fn listen_to_signals(handle: StopHandle, ledger: Ledger) {
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => match handle.press() {
+                Wish::Drain => {
+                    let running = ledger.state(running_steps);
+                    let words = if running.is_empty() { "nothing runs".to_string() } else { format!("waiting for {}", running.join(", ")) };
+                    let _ = writeln!(anstream::stderr(), "\nstopping: nothing new is started; {words}. Ctrl-C again leaves at once.");
+                }
+                _ => {
+                    let _ = writeln!(anstream::stderr(), "\nleaving now; what runs on hosts goes on there");
+                }
+            },
+            _ = terminate.recv() => handle.wish(Wish::Leave),
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+fn running_steps(state: &RunState) -> Vec<String> {
+    let running = state
+        .steps
+        .iter()
+        .filter(|step| step.status == crate::state::Status::Running);
+    running
+        .map(|step| {
+            let since = step
+                .started
+                .map(|at| state.last.duration_since(at))
+                .and_then(|d| Duration::try_from(d).ok());
+            match since {
+                Some(since) => format!(
+                    "`{}` (for {})",
+                    step.bound.id,
+                    crate::units::duration(since)
+                ),
+                None => format!("`{}`", step.bound.id),
+            }
+        })
+        .collect()
+}
+
+/// Answers and marks from other terminals. A letter leaves the box when the journal has it.
+async fn read_letters(folder: RunFolder, ledger: Ledger, desk: Arc<Desk>) {
+    let mut watch = folder.inbox().watch(Duration::from_millis(200));
+    loop {
+        let letters = match watch.next().await {
+            Ok(letters) => letters,
+            Err(error) => {
+                tracing::warn!("reading the run's inbox: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        for letter in letters {
+            if let Err(error) = take(letter, &ledger, &desk).await {
+                tracing::warn!("a message to the run: {error}");
+            }
+        }
+    }
+}
+
+async fn take(letter: Letter, ledger: &Ledger, desk: &Desk) -> Result<(), String> {
+    let message = match &letter.message {
+        Ok(message) => message.clone(),
+        Err(why) => return Err(why.clone()),
+    };
+    match message.word {
+        Word::Answer { name, yes, because } => {
+            let answer = Answer {
+                yes,
+                by: message.by,
+                because,
+                how: "command".into(),
+            };
+            if !desk.answer(&message.step, name.as_deref(), answer) {
+                return Err(format!("`{}` asks nothing now", message.step));
+            }
+        }
+        Word::Mark { mark, because } => {
+            mark_step(ledger, &message.step, mark, &message.by, &because).await?
+        }
+    }
+    letter.settled().map_err(|error| error.to_string())
+}
+
+/// Records a person's word about a step.
+pub async fn mark_step(
+    ledger: &Ledger,
+    step: &StepId,
+    mark: Mark,
+    by: &str,
+    because: &str,
+) -> Result<(), String> {
+    let known = ledger.state(|state| state.step(step).is_some());
+    if !known {
+        return Err(format!("the run has no step `{step}`"));
+    }
+    let what = What::Marked {
+        step: step.clone(),
+        mark,
+        by: by.to_string(),
+        because: because.to_string(),
+    };
+    ledger
+        .record(what)
+        .await
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+/// The exit code of a run that is looked at later.
+pub fn code_of_state(state: &RunState) -> u8 {
+    match &state.result {
+        Some((result, _)) => code_of(*result),
+        None if state.finished() => OK,
+        None => STOPPED,
+    }
+}

@@ -1,0 +1,149 @@
+//! `dr-plan resume`: goes on with a run from its journal: attaches to what still runs on hosts, settles what is in doubt
+//! by looking, and tries failed steps again.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::conduct::{Conduct, code_of_state};
+use super::enter::enter_world_of;
+use super::failure::{CliError, JOURNAL, Outcome};
+use super::here::{person, state_folder};
+use super::inject::{self, Inject};
+use super::sources::Reader;
+use super::{Common, report, runtime, say, services};
+use crate::clock::{Clock, SystemClock};
+use crate::event::What;
+use crate::journal::{Estates, FileEstates, Ledger, Owner, Parts, RunFolder};
+use crate::kind::chain;
+use crate::program::Program;
+use crate::secret::Mask;
+use crate::state::RunState;
+
+/// Go on with a run that stopped, was killed, or failed
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The run: its id, its beginning or end, or `last`
+    #[arg(default_value = "last")]
+    run: String,
+    /// Steps at work side by side
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
+    /// Push aside whoever holds the estate; needs the id of their run, typed out
+    #[arg(long, value_name = "RUN")]
+    take_over: Option<String>,
+    /// An accident, in a sandbox
+    #[arg(long, value_name = "ACCIDENT:STEP", hide = true)]
+    inject: Vec<Inject>,
+}
+
+impl Resume {
+    /// Carries it out.
+    pub fn run(self, common: &Common) -> Outcome {
+        let state_path = state_folder(common.state.clone())?;
+        let folder = RunFolder::find(&state_path, &self.run)?;
+        let (state, texts) = read_back(&folder, common)?;
+        enter_world_of(&texts.sources.inventory)?;
+        let header = state.header.clone();
+        if matches!(state.result, Some((crate::event::RunResult::Met, _))) {
+            say(&format!(
+                "run {} ended as MET; there is nothing to resume\n",
+                header.run.short()
+            ));
+            return Ok(code_of_state(&state));
+        }
+        let given = header
+            .inputs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.clone(),
+                    value
+                        .as_str()
+                        .map(str::to_string)
+                        .unwrap_or_else(|| value.to_string()),
+                )
+            })
+            .collect();
+        let program = Program::bind(texts.sources, header.mode, header.run.clone(), &given)?;
+        if program.steps() != header.steps.as_slice() {
+            return Err(CliError::new(JOURNAL, "this version of dr-plan reads the run's plan differently from the one that began it")
+                .hint(format!("go on with version {}", header.version)));
+        }
+        let program = Arc::new(program);
+        let work = inject::work(program.clone(), &self.inject)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let estates = FileEstates::new(&state_path);
+        let owner = Owner::this_process(header.run.clone(), &person(), clock.now());
+        let held = match &self.take_over {
+            Some(typed) => estates.take_over(&header.estate, &owner, typed)?,
+            None => estates.take(&header.estate, &owner)?,
+        };
+        if let Some(before) = held.before() {
+            say(&format!(
+                "the last owner did not let go in peace: {before}\n"
+            ));
+        }
+        // Read again behind the lock: whoever had it may have written until a moment ago.
+        let (journal, reading) = folder.open_journal()?;
+        let state = RunState::replay(&reading.events)
+            .map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+        let mask = Mask::default();
+        let runtime = runtime()?;
+        runtime.block_on(async {
+            let wanted = services::Wanted {
+                inventory: program.inventory().clone(),
+                accounts: program.accounts(),
+                folder: folder.path().to_path_buf(),
+                state: Some(&state),
+                mask: mask.clone(),
+                clock: clock.clone(),
+            };
+            let services = Arc::new(services::build(wanted).await?);
+            let approved = header
+                .approved
+                .iter()
+                .map(|step| (step.clone(), header.by.clone()))
+                .collect();
+            let parts = Parts {
+                journal: Box::new(journal),
+                reporters: report::reporters(common, &folder, &header, &mask)?,
+                mask: mask.clone(),
+                clock,
+                estate: Some(held),
+            };
+            let ledger = Ledger::go_on(parts, state)?;
+            ledger
+                .record(What::Resumed {
+                    by: person(),
+                    version: env!("CARGO_PKG_VERSION").into(),
+                })
+                .await?;
+            let conduct = Conduct {
+                work,
+                ledger,
+                services,
+                folder,
+                parallel: usize::from(self.parallel),
+                approved,
+                json: common.json,
+                mask,
+                interactive: std::io::IsTerminal::is_terminal(&std::io::stdin()),
+            };
+            conduct.carry_through().await
+        })
+    }
+}
+
+/// Journal and texts of a run, as they stand.
+pub fn read_back(
+    folder: &RunFolder,
+    common: &Common,
+) -> Result<(RunState, super::sources::Texts), CliError> {
+    let reading = folder.read()?;
+    let state =
+        RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+    let plan = std::path::PathBuf::from(&state.header.plan_path);
+    let texts = Reader::of_run(folder, &state.header.files)?.plan(&plan, common)?;
+    Ok((state, texts))
+}

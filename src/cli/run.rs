@@ -1,0 +1,276 @@
+//! `dr-plan run`: the failover.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::conduct::Conduct;
+use super::enter::enter_world_of;
+use super::failure::{CliError, Outcome, PROBLEMS, USAGE};
+use super::here::{person, state_folder};
+use super::inject::{self, Inject};
+use super::sources::{Reader, absolute, inside};
+use super::{Common, runtime, say};
+use super::{problems, report, services};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::event::Header;
+use crate::ids::{RunId, StepId};
+use crate::journal::{Estates, FileEstates, Ledger, Owner, Parts, RunFolder};
+use crate::kind::{Effect, Mode};
+use crate::program::Program;
+use crate::secret::Mask;
+
+/// Carry a plan out: the real thing
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The plan
+    plan: PathBuf,
+    /// When the service was lost (RFC 3339); the clocks for RTO and RPO start there [default: now]
+    #[arg(long, value_name = "TIME")]
+    lost_at: Option<Timestamp>,
+    /// An input of the plan
+    #[arg(long, value_name = "NAME=VALUE")]
+    input: Vec<String>,
+    /// Answer the start question with yes; never an approval
+    #[arg(long)]
+    yes: bool,
+    /// Approve a step beforehand; only in a sandbox
+    #[arg(long, value_name = "STEP")]
+    approve: Vec<String>,
+    /// Steps at work side by side
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
+    /// An accident, in a sandbox
+    #[arg(long, value_name = "ACCIDENT:STEP", hide = true)]
+    inject: Vec<Inject>,
+}
+
+impl Run {
+    /// Carries it out.
+    pub fn run(self, common: &Common) -> Outcome {
+        let texts = Reader::of_person().plan(&self.plan, common)?;
+        enter_world_of(&texts.sources.inventory)?;
+        let run = RunId::generate();
+        let given = inputs(&self.input)?;
+        let mut files = texts.files;
+        let program = Program::bind(texts.sources, Mode::Failover, run.clone(), &given)?;
+        let warnings: Vec<_> = texts
+            .warnings
+            .into_iter()
+            .chain(program.warnings.clone())
+            .collect();
+        if !warnings.is_empty() && !common.quiet {
+            say(&problems::render(&warnings, true));
+        }
+        for path in &program.files {
+            let path = absolute(path)?;
+            let bytes = std::fs::read(&path).map_err(|error| {
+                CliError::new(PROBLEMS, format!("reading {}: {error}", path.display()))
+            })?;
+            let name = inside(&path);
+            if !files.iter().any(|(known, _)| *known == name) {
+                files.push((name, bytes));
+            }
+        }
+        let approved = self.approved(&program)?;
+        let program = Arc::new(program);
+        let work = inject::work(program.clone(), &self.inject)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let now = clock.now();
+        if self.lost_at.is_some_and(|at| at > now) {
+            return Err(CliError::new(USAGE, "--lost-at lies in the future"));
+        }
+        if !self.yes {
+            ask_to_start(&program, self.lost_at.unwrap_or(now))?;
+        }
+        let state = state_folder(common.state.clone())?;
+        let estates = FileEstates::new(&state);
+        let held = estates.take(
+            &program.inventory().name,
+            &Owner::this_process(run.clone(), &person(), now),
+        )?;
+        let mask = Mask::default();
+        let runtime = runtime()?;
+        // Secrets and clients first: a run that cannot begin leaves nothing behind. And every secret is known to the mask
+        // before the first event is written.
+        let services = Arc::new(runtime.block_on(services::build(services::Wanted {
+            inventory: program.inventory().clone(),
+            accounts: program.accounts(),
+            folder: state.join("runs").join(run.as_str()),
+            state: None,
+            mask: mask.clone(),
+            clock: clock.clone(),
+        }))?);
+        let (folder, hashes) = RunFolder::create(&state, &run, files)?;
+        let header = Header {
+            format: crate::journal::FORMAT,
+            run: run.clone(),
+            plan: program.plan().name.clone(),
+            description: program.plan().description.clone().unwrap_or_default(),
+            mode: Mode::Failover,
+            estate: program.inventory().name.clone(),
+            by: person(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            lost_at: self.lost_at.unwrap_or(now),
+            lost_at_is_default: self.lost_at.is_none(),
+            objectives: program.objectives(),
+            health: program.health_rule(),
+            files: hashes,
+            inputs: program.inputs().clone(),
+            steps: program.steps().to_vec(),
+            approved: approved.iter().map(|(step, _)| step.clone()).collect(),
+            plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
+        };
+        runtime.block_on(async {
+            let parts = Parts {
+                journal: Box::new(folder.create_journal()?),
+                reporters: report::reporters(common, &folder, &header, &mask)?,
+                mask: mask.clone(),
+                clock,
+                estate: Some(held),
+            };
+            let ledger = Ledger::begin(parts, header)?;
+            let conduct = Conduct {
+                work,
+                ledger,
+                services,
+                folder,
+                parallel: usize::from(self.parallel),
+                approved,
+                json: common.json,
+                mask,
+                interactive: std::io::IsTerminal::is_terminal(&std::io::stdin()),
+            };
+            conduct.carry_through().await
+        })
+    }
+
+    /// `--approve` exists for rehearsals: it must not be able to open a gate of a real estate.
+    fn approved(&self, program: &Program) -> Result<Vec<(StepId, String)>, CliError> {
+        if self.approve.is_empty() {
+            return Ok(Vec::new());
+        }
+        let real: Vec<&str> = program
+            .accounts()
+            .values()
+            .filter(|account| account.kind.has_servers() && !account.sandbox)
+            .map(|account| account.name.as_str())
+            .collect();
+        if program.inventory().sandbox.is_none() || !real.is_empty() {
+            let why = if real.is_empty() {
+                "the inventory has no `sandbox:`".to_string()
+            } else {
+                format!("{} is not marked `sandbox: true`", real.join(", "))
+            };
+            return Err(CliError::new(
+                USAGE,
+                format!("--approve works only in a sandbox, and {why}"),
+            )
+            .hint("the question waits: `dr-plan approve RUN STEP --as NAME` answers it"));
+        }
+        let mut approved = Vec::new();
+        for name in &self.approve {
+            let step = program.steps().iter().find(|step| step.id.as_str() == name);
+            match step {
+                Some(step) if step.kind == "approve" => approved.push((step.id.clone(), person())),
+                Some(_) => {
+                    return Err(CliError::new(
+                        USAGE,
+                        format!("--approve {name}: that step asks nothing"),
+                    ));
+                }
+                None => {
+                    let near = crate::problem::nearest(
+                        name,
+                        program.steps().iter().map(|step| step.id.as_str()),
+                    );
+                    let error = CliError::new(
+                        USAGE,
+                        format!("--approve {name}: the plan has no such step"),
+                    );
+                    return Err(match near {
+                        Some(near) => error.hint(format!("did you mean `{near}`?")),
+                        None => error,
+                    });
+                }
+            }
+        }
+        Ok(approved)
+    }
+}
+
+/// `NAME=VALUE`.
+pub fn inputs(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
+    let mut inputs = BTreeMap::new();
+    for text in given {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(CliError::new(
+                USAGE,
+                format!("--input {text}: write NAME=VALUE"),
+            ));
+        };
+        if inputs.insert(name.to_string(), value.to_string()).is_some() {
+            return Err(CliError::new(
+                USAGE,
+                format!("--input {name} is given twice"),
+            ));
+        }
+    }
+    Ok(inputs)
+}
+
+/// One screen before anything is touched; a real estate is named by hand.
+fn ask_to_start(program: &Program, lost_at: Timestamp) -> Result<(), CliError> {
+    let estate = &program.inventory().name;
+    let mut screen = format!(
+        "\nestate   {estate}\nplan     {}\nlost at  {lost_at}\n",
+        program.plan().name
+    );
+    if !program.plan().assumes_lost.is_empty() {
+        let lost: Vec<&str> = program
+            .plan()
+            .assumes_lost
+            .iter()
+            .map(|(place, _)| place.as_str())
+            .collect();
+        screen.push_str(&format!("lost     {}\n", lost.join(", ")));
+    }
+    for (effect, words) in [
+        (Effect::Destroy, "will be destroyed"),
+        (Effect::Create, "will be created"),
+        (Effect::Write, "will be changed"),
+        (Effect::Traffic, "will move users"),
+        (Effect::Tell, "will be told"),
+    ] {
+        let steps: Vec<String> = program
+            .steps()
+            .iter()
+            .filter(|step| step.effect == effect && step.left_out.is_none())
+            .map(|step| format!("    {:<18} {}\n", step.id.as_str(), step.title))
+            .collect();
+        if !steps.is_empty() {
+            screen.push_str(&format!("{words}\n{}", steps.concat()));
+        }
+    }
+    say(&screen);
+    let sandbox = program.inventory().sandbox.is_some();
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        return Err(
+            CliError::new(USAGE, "nobody is there to say that it may start")
+                .hint("--yes answers this question, and only this one"),
+        );
+    }
+    let wanted = if sandbox { "yes" } else { estate.as_str() };
+    say(&format!("\ntype `{wanted}` to start: "));
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| CliError::new(USAGE, format!("reading the answer: {error}")))?;
+    if line.trim() == wanted {
+        Ok(())
+    } else {
+        Err(CliError::new(PROBLEMS, "not started; nothing was touched"))
+    }
+}

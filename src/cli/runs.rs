@@ -1,0 +1,77 @@
+//! `dr-plan runs`: what was run here.
+
+use clap::Args;
+use comfy_table::{Table, presets};
+
+use super::failure::{OK, Outcome};
+use super::here::state_folder;
+use super::{Common, print, say};
+use crate::journal::RunFolder;
+use crate::state::RunState;
+
+/// List the runs, the newest first
+#[derive(Debug, Args)]
+pub struct Runs {}
+
+impl Runs {
+    /// Carries it out.
+    pub fn run(self, common: &Common) -> Outcome {
+        let state = state_folder(common.state.clone())?;
+        let found = RunFolder::list(&state)?;
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["RUN", "STARTED", "PLAN", "ESTATE", "MODE", "RESULT"]);
+        let mut rows = Vec::new();
+        for entry in &found {
+            let run = entry.folder.run();
+            let (started, plan, estate, mode) = match &entry.header {
+                Ok(Some((at, header))) => (
+                    at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                    header.plan.clone(),
+                    header.estate.clone(),
+                    header.mode.to_string(),
+                ),
+                Ok(None) => (
+                    "never began".into(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ),
+                Err(error) => (
+                    format!("damaged: {error}"),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ),
+            };
+            let result = entry
+                .folder
+                .read()
+                .ok()
+                .and_then(|reading| RunState::replay(&reading.events).ok())
+                .map_or_else(
+                    || "-".to_string(),
+                    |state| word(&state, entry.folder.is_live().unwrap_or(false)),
+                );
+            rows.push(serde_json::json!({ "run": run.as_str(), "started": started, "plan": plan, "estate": estate, "mode": mode, "result": result }));
+            table.add_row([run.short().to_string(), started, plan, estate, mode, result]);
+        }
+        if common.json {
+            print(&format!("{:#}\n", serde_json::Value::from(rows)));
+        } else if found.is_empty() {
+            say(&format!("no runs in {}\n", state.display()));
+        } else {
+            print(&format!("{table}\n"));
+        }
+        Ok(OK)
+    }
+}
+
+/// How a run stands, in a word or two.
+pub fn word(state: &RunState, live: bool) -> String {
+    match (&state.result, live) {
+        (Some((result, _)), _) => result.to_string(),
+        (None, true) => "running".into(),
+        (None, false) => "stopped, can be resumed".into(),
+    }
+}

@@ -1,0 +1,335 @@
+//! Builds the estate's services with their secrets. Secrets are fetched here and whenever a step needs one; nothing of them
+//! is ever written into a run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use url::Url;
+
+use super::failure::{CliError, PROBLEMS};
+use crate::account::{Account, AccountKind};
+use crate::action::{HostFacts, Hosts, Reach, Secrets, Services};
+use crate::clock::Clock;
+use crate::dns::powerdns::{self, PowerDns};
+use crate::http::{HttpOptions, Policy, http_client};
+use crate::inventory::{Inventory, Ssh as SshRule, StoreKind, UrlStyle};
+use crate::kind::{Failure, Reason, chain};
+use crate::process::Program;
+use crate::provider::hetzner::{self, Hetzner};
+use crate::secret::{Mask, Secret, SecretRef};
+use crate::state::RunState;
+use crate::store::{LocalStore, S3Settings, S3Store, Store};
+use crate::transport::{Pin, Ssh, SshSettings, Transport};
+use crate::vault::Vault;
+
+/// The vault as actions see it. Paths in references were resolved when their file was read.
+struct VaultSecrets(Vault);
+
+#[async_trait::async_trait]
+impl Secrets for VaultSecrets {
+    async fn fetch(&self, reference: &SecretRef) -> Result<Secret, Failure> {
+        self.0
+            .fetch(reference, Path::new("/"))
+            .await
+            .map_err(|error| Failure::from_error(Reason::Denied, "fetching a secret", &error))
+    }
+}
+
+/// SSH as the inventory describes it.
+struct SshReach {
+    inventory: Arc<Inventory>,
+    folder: PathBuf,
+    keys: BTreeMap<String, PathBuf>,
+}
+
+impl Reach for SshReach {
+    fn transport(&self, facts: &HostFacts) -> Result<Arc<dyn Transport>, Failure> {
+        Ok(Arc::new(Ssh::new(self.settings(facts))))
+    }
+}
+
+impl SshReach {
+    fn of(inventory: &Arc<Inventory>, run_folder: &Path) -> Result<Self, CliError> {
+        Ok(Self {
+            inventory: inventory.clone(),
+            folder: run_folder.join("ssh"),
+            keys: key_files(inventory)?,
+        })
+    }
+
+    fn settings(&self, facts: &HostFacts) -> SshSettings {
+        let known = self.inventory.hosts.get(&facts.name);
+        let rule: &SshRule = known.map_or(&self.inventory.ssh, |host| &host.ssh);
+        let known_hosts = if facts.pins.is_empty() {
+            Pin::Files(rule.known_hosts.clone().into_iter().collect())
+        } else {
+            Pin::Keys(facts.pins.clone())
+        };
+        SshSettings {
+            host: facts.name.clone(),
+            address: facts.address.clone(),
+            port: (rule.port != 22).then_some(rule.port),
+            user: Some(rule.user.clone()),
+            key: rule
+                .key
+                .as_ref()
+                .and_then(|key| self.keys.get(&key_name(key)).cloned()),
+            known_hosts,
+            // A jump host leads to the old network; servers that the run made are reached directly.
+            jump: if facts.pins.is_empty() {
+                rule.jump.clone()
+            } else {
+                None
+            },
+            folder: self.folder.clone(),
+            person_config: true,
+        }
+    }
+}
+
+/// The connection to one host, for a person.
+pub fn ssh_of(
+    inventory: &Arc<Inventory>,
+    run_folder: &Path,
+    facts: &HostFacts,
+) -> Result<Ssh, CliError> {
+    Ok(Ssh::new(
+        SshReach::of(inventory, run_folder)?.settings(facts),
+    ))
+}
+
+/// All hosts that a run knows: the inventory's, and those that its steps noted.
+pub fn hosts_of(
+    inventory: &Arc<Inventory>,
+    run_folder: &Path,
+    state: Option<&RunState>,
+) -> Result<Hosts, CliError> {
+    let hosts = Hosts::new(Box::new(SshReach::of(inventory, run_folder)?));
+    for host in inventory.hosts.values() {
+        hosts.add(HostFacts {
+            name: host.name.clone(),
+            address: host.address.clone(),
+            pins: Vec::new(),
+        })?;
+    }
+    for step in state.iter().flat_map(|state| &state.steps) {
+        if let Some(facts) = step
+            .notes
+            .get("host")
+            .and_then(|value| serde_json::from_value::<HostFacts>(value.clone()).ok())
+        {
+            hosts.add(facts)?;
+        }
+    }
+    Ok(hosts)
+}
+
+fn key_name(reference: &SecretRef) -> String {
+    crate::vault::describe(reference)
+}
+
+/// What to build.
+pub struct Wanted<'a> {
+    /// The estate.
+    pub inventory: Arc<Inventory>,
+    /// The accounts.
+    pub accounts: &'a BTreeMap<String, Account>,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// What the run has noted so far.
+    pub state: Option<&'a RunState>,
+    /// Learns every secret.
+    pub mask: Mask,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Fetches tokens and keys and builds clients; nothing is sent to anybody yet.
+pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
+    let environment: crate::vault::Environment = Box::new(|name: &str| std::env::var(name).ok());
+    let vault = Vault::new(environment, wanted.mask.clone());
+    let secrets = VaultSecrets(vault);
+    let mut services = Services {
+        providers: BTreeMap::new(),
+        dns: BTreeMap::new(),
+        stores: BTreeMap::new(),
+        hosts: hosts_of(&wanted.inventory, &wanted.folder, wanted.state)?,
+        secrets: Box::new(secrets),
+        mask: wanted.mask.clone(),
+        http: http_client(&HttpOptions::default())
+            .map_err(|error| plain("preparing HTTP", &error))?,
+        clock: wanted.clock,
+        login_keys: login_keys(&wanted.inventory).await?,
+        login_user: wanted.inventory.ssh.user.clone(),
+        inventory: wanted.inventory.clone(),
+        folder: wanted.folder,
+    };
+    for account in wanted.accounts.values() {
+        add_account(&mut services, account).await?;
+    }
+    let sandbox = wanted.inventory.sandbox.is_some();
+    for (name, store) in &wanted.inventory.stores {
+        let store = build_store(&services, name, &store.kind, sandbox).await?;
+        services.stores.insert(name.clone(), store);
+    }
+    Ok(services)
+}
+
+/// What is missing before a run can begin is a problem of what people wrote or keep, not a failed recovery.
+fn unready(failure: Failure) -> CliError {
+    let error = CliError::new(PROBLEMS, failure.message);
+    match failure.hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn plain(doing: &str, error: &dyn std::error::Error) -> CliError {
+    CliError::new(PROBLEMS, format!("{doing}: {}", chain(error)))
+}
+
+async fn add_account(services: &mut Services, account: &Account) -> Result<(), CliError> {
+    let token = services
+        .secrets
+        .fetch(&account.token)
+        .await
+        .map_err(|failure| unready(failure.at(format!("token of `{}`", account.name))))?;
+    let endpoint = Url::parse(&account.endpoint)
+        .map_err(|error| plain(&format!("endpoint of `{}`", account.name), &error))?;
+    // Nothing real is behind a sandbox, and a proxy of this machine does not lead there.
+    let http = HttpOptions {
+        direct: account.sandbox,
+        ..HttpOptions::default()
+    };
+    let (mask, policy) = (services.mask.clone(), Policy::default());
+    let name = account.name.clone();
+    match &account.kind {
+        AccountKind::Hetzner => {
+            let settings = hetzner::Settings {
+                account: name.clone(),
+                endpoint,
+                token,
+                mask,
+                http,
+                policy,
+            };
+            let client = Hetzner::new(settings)
+                .map_err(|error| plain(&format!("account `{name}`"), &error))?;
+            services.providers.insert(name, Arc::new(client));
+        }
+        AccountKind::Powerdns {
+            server,
+            nameservers,
+        } => {
+            let settings = powerdns::Settings {
+                account: name.clone(),
+                endpoint,
+                key: token,
+                server: server.clone(),
+                nameservers: nameservers.clone(),
+                mask,
+                http,
+                policy,
+            };
+            let client = PowerDns::new(settings)
+                .map_err(|error| plain(&format!("account `{name}`"), &error))?;
+            services.dns.insert(name, Arc::new(client));
+        }
+    }
+    Ok(())
+}
+
+async fn build_store(
+    services: &Services,
+    name: &str,
+    kind: &StoreKind,
+    sandbox: bool,
+) -> Result<Arc<dyn Store>, CliError> {
+    Ok(match kind {
+        StoreKind::Local(folder) => Arc::new(LocalStore::new(name, folder)?),
+        StoreKind::S3(s3) => {
+            let fetch = async |reference: &SecretRef| {
+                services
+                    .secrets
+                    .fetch(reference)
+                    .await
+                    .map_err(|failure| unready(failure.at(format!("store `{name}`"))))
+            };
+            let settings = S3Settings {
+                name: name.to_string(),
+                bucket: s3.bucket.clone(),
+                endpoint: s3.endpoint.clone(),
+                region: s3.region.clone().unwrap_or_else(|| "us-east-1".into()),
+                access_key: fetch(&s3.access_key).await?,
+                secret_key: fetch(&s3.secret_key).await?,
+                path_style: s3.style == UrlStyle::Path,
+                sandbox,
+            };
+            Arc::new(S3Store::new(&settings)?)
+        }
+    })
+}
+
+/// Login keys that are files. OpenSSH reads them itself: the key never passes through this process.
+fn key_files(inventory: &Inventory) -> Result<BTreeMap<String, PathBuf>, CliError> {
+    let mut files = BTreeMap::new();
+    let rules =
+        std::iter::once(&inventory.ssh).chain(inventory.hosts.values().map(|host| &host.ssh));
+    for key in rules.filter_map(|rule| rule.key.as_ref()) {
+        let SecretRef::File(path) = key else {
+            return Err(CliError::new(PROBLEMS, format!("the login key is {}, and only a file can be one", crate::vault::describe(key)))
+                .hint("ssh: { key: { file: ~/.ssh/id_ed25519 } }, or leave `key` out and load it into your agent"));
+        };
+        files.insert(key_name(key), home(path));
+    }
+    Ok(files)
+}
+
+fn home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// Public keys for new servers: `ssh.public`, else the `.pub` beside the key, else what the agent holds.
+async fn login_keys(inventory: &Inventory) -> Result<Vec<String>, CliError> {
+    let file = match (&inventory.ssh.public, &inventory.ssh.key) {
+        (Some(public), _) => Some(public.clone()),
+        (None, Some(SecretRef::File(path))) => Some(home(&format!("{path}.pub"))),
+        _ => None,
+    };
+    let text = match file {
+        Some(file) => std::fs::read_to_string(&file).map_err(|error| {
+            CliError::new(
+                PROBLEMS,
+                format!("reading the public login key {}: {error}", file.display()),
+            )
+            .hint("ssh: { public: FILE } in the inventory names it")
+        })?,
+        None => match std::env::var_os("SSH_AUTH_SOCK") {
+            None => return Ok(Vec::new()),
+            Some(socket) => {
+                let listed = Program::new("ssh-add")
+                    .arg("-L")
+                    .env("SSH_AUTH_SOCK", socket)
+                    .run()
+                    .await;
+                let listed =
+                    listed.map_err(|error| plain("asking the ssh agent for its keys", &error))?;
+                if listed.ok() {
+                    String::from_utf8_lossy(&listed.stdout).into_owned()
+                } else {
+                    String::new()
+                }
+            }
+        },
+    };
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_string)
+        .collect())
+}

@@ -1,0 +1,154 @@
+//! `dr-plan status`: how a run stands, from its journal; with `--follow` as it goes on, also from another terminal.
+
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+
+use super::conduct::code_of_state;
+use super::failure::{CliError, JOURNAL, Outcome};
+use super::here::state_folder;
+use super::runs::word;
+use super::{Common, print, report, runtime};
+use crate::event::What;
+use crate::journal::RunFolder;
+use crate::kind::chain;
+use crate::secret::Mask;
+use crate::state::{RunState, Status};
+use crate::units::duration;
+
+/// Show how a run stands
+#[derive(Debug, Args)]
+pub struct StatusOf {
+    /// The run: its id, its beginning or end, or `last`
+    #[arg(default_value = "last")]
+    run: String,
+    /// Go on showing what happens until the run ends or stops
+    #[arg(long, short)]
+    follow: bool,
+}
+
+impl StatusOf {
+    /// Carries it out.
+    pub fn run(self, common: &Common) -> Outcome {
+        let folder = RunFolder::find(&state_folder(common.state.clone())?, &self.run)?;
+        if self.follow {
+            return follow(&folder, common);
+        }
+        let (report, state) = report::report_of(&folder)?;
+        if common.json {
+            print(&report.json());
+            return Ok(code_of_state(&state));
+        }
+        print(&table(&state, folder.is_live().unwrap_or(false)));
+        Ok(code_of_state(&state))
+    }
+}
+
+fn table(state: &RunState, live: bool) -> String {
+    let header = &state.header;
+    let mut text = format!(
+        "{} of {} ({}): {}\n",
+        header.plan,
+        header.estate,
+        header.run.short(),
+        word(state, live)
+    );
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for step in &state.steps {
+        let more = match &step.status {
+            Status::Failed(failure) => failure
+                .message
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_string(),
+            Status::Blocked(seen) => seen.to_string(),
+            Status::Doomed(cause) => format!("because of {cause}"),
+            Status::LeftOut(why) => why.clone(),
+            Status::Running if step.asking.is_some() => "waits for a person".into(),
+            Status::Running => match &step.progress {
+                Some((phase, done, Some(total), unit)) if unit == "bytes" => {
+                    format!(
+                        "{phase} {} of {}",
+                        crate::units::bytes(*done),
+                        crate::units::bytes(*total)
+                    )
+                }
+                Some((phase, ..)) => phase.clone(),
+                None => String::new(),
+            },
+            _ => step.bound.title.clone(),
+        };
+        let took = step.took().map(duration).unwrap_or_default();
+        table.add_row([
+            format!("  {}", step.bound.id),
+            step.status.word().to_string(),
+            took,
+            more,
+        ]);
+    }
+    text.push_str(&format!("{table}\n"));
+    if let Some((why, hint)) = &state.stopped {
+        text.push_str(&format!("stopped: {why}\n"));
+        for line in hint.iter().flat_map(|hint| hint.lines()) {
+            text.push_str(&format!(" hint: {line}\n"));
+        }
+    } else if state.result.is_none() && !live {
+        text.push_str(&format!(" hint: dr-plan resume {}\n", header.run.short()));
+    }
+    for step in &state.steps {
+        if let (Some((ask, _)), true) = (&step.asking, live) {
+            text.push_str(&format!(
+                "? {}\n hint: dr-plan approve {} {} --as NAME\n",
+                ask.question,
+                header.run.short(),
+                step.bound.id
+            ));
+        }
+    }
+    text
+}
+
+/// Shows the run with the very reporter that its own process uses.
+fn follow(folder: &RunFolder, common: &Common) -> Outcome {
+    let mut follower = folder.follow(0)?;
+    runtime()?.block_on(async {
+        let mut state: Option<RunState> = None;
+        let mut shown: Vec<Box<dyn crate::report::Reporter>> = Vec::new();
+        loop {
+            for event in follower.next(Duration::from_millis(200)).await? {
+                match &mut state {
+                    None => {
+                        let begun = RunState::begin(&event)
+                            .map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+                        shown = report::reporters(common, folder, &begun.header, &Mask::default())?;
+                        // Only looks: what the steps said is in their files already.
+                        shown.truncate(1);
+                        state = Some(begun);
+                    }
+                    Some(state) => state
+                        .fold(&event)
+                        .map_err(|error| CliError::new(JOURNAL, chain(&error)))?,
+                }
+                if let Some(state) = &state {
+                    for reporter in &mut shown {
+                        reporter.show(&event, state);
+                    }
+                    if matches!(event.what, What::Ended { .. } | What::Stopped { .. }) {
+                        for reporter in &mut shown {
+                            reporter.close();
+                        }
+                        return Ok(code_of_state(state));
+                    }
+                }
+            }
+            if let Some(state) = &state
+                && !folder.is_live().unwrap_or(true)
+            {
+                return Ok(code_of_state(state));
+            }
+        }
+    })
+}

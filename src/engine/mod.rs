@@ -1,0 +1,19 @@
+//! Runs a program: starts what is ready, waits, and writes down what came of it. The graph's truth
+//! is `RunState`; the engine asks it what is ready and gives it nothing but events.
+
+mod attempt;
+mod backoff;
+mod desk;
+mod health;
+mod inject;
+mod precheck;
+mod run;
+mod stop;
+mod story;
+
+pub use backoff::Backoff;
+pub use desk::{Answer, Desk, Standing};
+pub use inject::{Accident, Injected};
+pub use precheck::{Prechecks, precheck};
+pub use run::{Ending, Engine};
+pub use stop::{Stop, StopHandle, Wish};

@@ -1,0 +1,479 @@
+//! A plan whose steps are bound to actions. Outputs are unknown before a run, so every kind gives a sample:
+//! references are filled with samples here, and a wrong name or type in step 14 is found before step 1 runs.
+//! In the run the same binding is done again with the true outputs; there is no second way.
+
+mod args;
+mod blast_radius;
+mod checked;
+mod scope;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::account::Account;
+use crate::action::{Action, Bind, Kind};
+use crate::event::{BoundNeed, BoundStep, HealthRule, Objectives};
+use crate::ids::{RunId, StepId};
+use crate::inventory::Inventory;
+use crate::kind::{Mode, Output};
+use crate::plan::{Graph, Plan, Step};
+use crate::problem::{Problem, Severity, nearest};
+use crate::yaml::Node;
+
+use scope::Scope;
+pub use work::{Policy, Work};
+
+/// What a program is bound from.
+pub struct Sources {
+    /// The plan.
+    pub plan: Plan,
+    /// Where the plan's file lies.
+    pub folder: PathBuf,
+    /// The estate.
+    pub inventory: Arc<Inventory>,
+    /// The accounts by name.
+    pub accounts: BTreeMap<String, Account>,
+}
+
+/// A plan, bound.
+pub struct Program {
+    sources: Sources,
+    run: RunId,
+    inputs: serde_json::Map<String, serde_json::Value>,
+    steps: Vec<BoundStep>,
+    index: HashMap<StepId, usize>,
+    samples: HashMap<usize, Output>,
+    hosts: BTreeSet<String>,
+    /// The kinds, by step.
+    kinds: Vec<&'static Kind>,
+    /// Things a person should see before the start.
+    pub warnings: Vec<Problem>,
+    /// Local files that its steps read.
+    pub files: BTreeSet<PathBuf>,
+}
+
+impl Program {
+    /// Binds every step. All problems at once, in file order.
+    pub fn bind(
+        sources: Sources,
+        mode: Mode,
+        run: RunId,
+        given: &BTreeMap<String, String>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let inputs = inputs(&sources.plan, given, &mut problems);
+        let all: Vec<&Step> = sources
+            .plan
+            .steps
+            .iter()
+            .chain(&sources.plan.finally)
+            .collect();
+        let index: HashMap<StepId, usize> = all
+            .iter()
+            .enumerate()
+            .map(|(at, step)| (step.id.clone(), at))
+            .collect();
+        let order = Graph::new(&sources.plan.steps).order();
+        let order: Vec<usize> = order
+            .into_iter()
+            .chain(sources.plan.steps.len()..all.len())
+            .collect();
+
+        let mut hosts: BTreeSet<String> = sources.inventory.hosts.keys().cloned().collect();
+        let mut samples: HashMap<usize, Output> = HashMap::new();
+        let mut files = BTreeSet::new();
+        let mut titles = vec![String::new(); all.len()];
+        let mut kinds: Vec<Option<&'static Kind>> = vec![None; all.len()];
+        for at in order {
+            let step = all[at];
+            let Some(kind) = crate::action::kind_of(args::kind(step)) else {
+                problems.push(args::unknown_kind(step));
+                continue;
+            };
+            kinds[at] = Some(kind);
+            let scope = Scope {
+                run: &run,
+                inputs: &inputs,
+                inventory: &sources.inventory,
+                index: &index,
+                outputs: &samples,
+            };
+            let bound = bind_step(step, kind, &scope, &sources, &hosts);
+            match bound {
+                Ok((action, sample)) => {
+                    titles[at] = action.title();
+                    files.extend(action.files());
+                    if let Some(host) = sample.get("host").and_then(|host| host.as_str()) {
+                        hosts.insert(host.to_string());
+                    }
+                    samples.insert(at, scope::distinct(sample, at));
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        blast_radius::check(&sources, &mut problems);
+        not_kept(&sources, &mut problems);
+        check_health(
+            &sources,
+            &run,
+            &inputs,
+            &index,
+            &samples,
+            &hosts,
+            &mut problems,
+        );
+        problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
+        if problems
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+        {
+            return Err(problems);
+        }
+        let kinds: Vec<&'static Kind> = kinds.into_iter().flatten().collect();
+        let names = scope::placeholders(&all, &samples);
+        let steps = all
+            .iter()
+            .enumerate()
+            .map(|(at, step)| {
+                bound_step(
+                    step,
+                    kinds[at],
+                    mode,
+                    at >= sources.plan.steps.len(),
+                    names(&titles[at]),
+                )
+            })
+            .collect();
+        drop(all);
+        Ok(Self {
+            sources,
+            run,
+            inputs,
+            steps,
+            index,
+            samples,
+            hosts,
+            kinds,
+            warnings: problems,
+            files,
+        })
+    }
+
+    /// The steps as the header carries them.
+    pub fn steps(&self) -> &[BoundStep] {
+        &self.steps
+    }
+
+    /// The inputs with their values.
+    pub fn inputs(&self) -> &serde_json::Map<String, serde_json::Value> {
+        &self.inputs
+    }
+
+    /// The plan's objectives.
+    pub fn objectives(&self) -> Objectives {
+        Objectives {
+            rto: self.sources.plan.objectives.rto.map(|span| span.0),
+            rpo: self.sources.plan.objectives.rpo.map(|span| span.0),
+        }
+    }
+
+    /// The plan's health rule, its checks in words.
+    pub fn health_rule(&self) -> Option<HealthRule> {
+        let health = self.sources.plan.health.as_ref()?;
+        let scope = self.scope(&self.samples);
+        let names = scope::placeholders(&self.all_steps(), &self.samples);
+        let checks = health
+            .checks
+            .iter()
+            .map(|check| {
+                match bind_check(&check.kind, &check.with, &scope, &self.sources, &self.hosts) {
+                    Ok(action) => names(&action.title()),
+                    Err(_) => check.kind.clone(),
+                }
+            })
+            .collect();
+        Some(HealthRule {
+            hold: health.hold.0,
+            within: health.within.0,
+            checks,
+        })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.sources.plan
+    }
+
+    /// The estate.
+    pub fn inventory(&self) -> &Arc<Inventory> {
+        &self.sources.inventory
+    }
+
+    /// The accounts by name.
+    pub fn accounts(&self) -> &BTreeMap<String, Account> {
+        &self.sources.accounts
+    }
+
+    fn all_steps(&self) -> Vec<&Step> {
+        self.sources
+            .plan
+            .steps
+            .iter()
+            .chain(&self.sources.plan.finally)
+            .collect()
+    }
+
+    fn plan_step(&self, at: usize) -> &Step {
+        let steps = &self.sources.plan.steps;
+        if at < steps.len() {
+            &steps[at]
+        } else {
+            &self.sources.plan.finally[at - steps.len()]
+        }
+    }
+
+    fn scope<'a>(&'a self, outputs: &'a HashMap<usize, Output>) -> Scope<'a> {
+        Scope {
+            run: &self.run,
+            inputs: &self.inputs,
+            inventory: &self.sources.inventory,
+            index: &self.index,
+            outputs,
+        }
+    }
+}
+
+/// Fills the arguments in and binds them, with the step's `verify:` list.
+fn bind_step(
+    step: &Step,
+    kind: &Kind,
+    scope: &Scope,
+    sources: &Sources,
+    hosts: &BTreeSet<String>,
+) -> Result<(Box<dyn Action>, Output), Vec<Problem>> {
+    let values = scope.for_references(&step.references);
+    let args = crate::template::fill(&args::node(step), &values)?;
+    let mut verify: Vec<(String, Node)> = Vec::new();
+    let mut problems = Vec::new();
+    for check in &step.verify {
+        match crate::template::fill(&check.with, &values) {
+            Ok(with) => verify.push((check.kind.clone(), with)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let bind = Bind {
+        inventory: &sources.inventory,
+        accounts: &sources.accounts,
+        hosts,
+        verify: &verify,
+        rpo: sources.plan.objectives.rpo.map(|span| span.0),
+        timeout: step.timeout.map(|span| span.0),
+        if_source_lost: step
+            .if_source_lost
+            .unwrap_or(crate::plan::IfSourceLost::Fail),
+        folder: &sources.folder,
+    };
+    let (action, sample) = (kind.bind)(&args, &bind)?;
+    if verify.is_empty() || kind.takes_verify {
+        return Ok((action, sample));
+    }
+    let mut checks = Vec::new();
+    for (at, (name, with)) in verify.iter().enumerate() {
+        match checked::bind_one(name, with, &bind, &step.verify[at].place) {
+            Ok(check) => checks.push(check),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok((Box::new(checked::Checked { action, checks }), sample))
+    } else {
+        Err(problems)
+    }
+}
+
+/// Binds a check that belongs to no step.
+fn bind_check(
+    kind: &str,
+    with: &Node,
+    scope: &Scope,
+    sources: &Sources,
+    hosts: &BTreeSet<String>,
+) -> Result<Box<dyn Action>, Vec<Problem>> {
+    let (references, problems) = crate::template::references(with);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let with = crate::template::fill(with, &scope.for_references(&references))?;
+    let bind = Bind {
+        inventory: &sources.inventory,
+        accounts: &sources.accounts,
+        hosts,
+        verify: &[],
+        rpo: None,
+        timeout: None,
+        if_source_lost: crate::plan::IfSourceLost::Fail,
+        folder: &sources.folder,
+    };
+    checked::bind_one(kind, &with, &bind, &with.place)
+}
+
+fn check_health(
+    sources: &Sources,
+    run: &RunId,
+    inputs: &serde_json::Map<String, serde_json::Value>,
+    index: &HashMap<StepId, usize>,
+    samples: &HashMap<usize, Output>,
+    hosts: &BTreeSet<String>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(health) = &sources.plan.health else {
+        return;
+    };
+    let scope = Scope {
+        run,
+        inputs,
+        inventory: &sources.inventory,
+        index,
+        outputs: samples,
+    };
+    for check in &health.checks {
+        if let Err(found) = bind_check(&check.kind, &check.with, &scope, sources, hosts) {
+            problems.extend(found);
+        }
+    }
+}
+
+/// Keys of provider files that this version reads and does not act on: nobody may rely on them unwarned.
+fn not_kept(sources: &Sources, problems: &mut Vec<Problem>) {
+    for account in sources.accounts.values() {
+        let limits = account.limits.servers.is_some() || account.limits.monthly_cost.is_some();
+        let keys = [
+            ("limits", limits, "nothing is refused above them"),
+            (
+                "regions",
+                !account.regions.is_empty(),
+                "a place must name one region",
+            ),
+            (
+                "drill_token",
+                account.drill_token.is_some(),
+                "there are no drills",
+            ),
+        ];
+        for (key, written, so) in keys {
+            if written {
+                let words = format!(
+                    "`{key}` of `{}` is not carried out by this version yet: {so}",
+                    account.name
+                );
+                problems.push(Problem::warning("not-carried-out", &account.place, words));
+            }
+        }
+    }
+}
+
+/// The inputs' values: given, or their defaults. A name that the plan does not know, or a value of the wrong type, is a problem.
+fn inputs(
+    plan: &Plan,
+    given: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> serde_json::Map<String, serde_json::Value> {
+    let mut values = serde_json::Map::new();
+    for input in &plan.inputs {
+        let value = match given.get(&input.name) {
+            Some(text) => input.read(text),
+            None => input
+                .default
+                .clone()
+                .ok_or_else(|| "it has no default and was not given".to_string()),
+        };
+        match value {
+            Ok(value) => {
+                values.insert(input.name.clone(), value);
+            }
+            Err(why) => problems.push(
+                Problem::error(
+                    "bad-input",
+                    &input.place,
+                    format!("input `{}`: {why}", input.name),
+                )
+                .help(format!("--input {}=...", input.name)),
+            ),
+        }
+    }
+    let start = crate::problem::Place {
+        source: plan.source.clone(),
+        start: 0,
+        end: 0,
+    };
+    for name in given
+        .keys()
+        .filter(|name| !plan.inputs.iter().any(|input| input.name == **name))
+    {
+        let problem = Problem::error(
+            "unknown-input",
+            &start,
+            format!("`--input {name}=...`: the plan has no such input"),
+        );
+        problems.push(
+            match nearest(name, plan.inputs.iter().map(|input| input.name.as_str())) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem,
+            },
+        );
+    }
+    values
+}
+
+fn bound_step(step: &Step, kind: &Kind, mode: Mode, finally: bool, title: String) -> BoundStep {
+    let left_out = if !step.enabled {
+        Some("it is not enabled".to_string())
+    } else {
+        // A preview shows what a failover would do.
+        let mode = if mode == Mode::Preview {
+            Mode::Failover
+        } else {
+            mode
+        };
+        step.modes
+            .as_ref()
+            .filter(|modes| !modes.contains(&mode))
+            .map(|_| format!("it is not part of a {mode}"))
+    };
+    let mut needs: Vec<BoundNeed> = Vec::new();
+    for need in &step.needs {
+        // What a reference implies says nothing that a written need has not said better.
+        if !needs.iter().any(|known| known.step == need.step) {
+            needs.push(BoundNeed {
+                step: need.step.clone(),
+                was: need.was,
+            });
+        }
+    }
+    BoundStep {
+        id: step.id.clone(),
+        kind: kind.name.to_string(),
+        effect: kind.effect,
+        needs,
+        critical: step.critical,
+        on_failure: step.on_failure,
+        finally,
+        left_out,
+        title,
+        expect: step.expect.map(|span| span.0),
+        phase: step.phase.clone(),
+        owner: step.owner.clone(),
+        notes: step.notes.clone(),
+        runbook_url: step.runbook_url.clone(),
+    }
+}
+
+/// When the plan says nothing: three attempts, a second before the second.
+pub(crate) const ATTEMPTS: u32 = 3;
+pub(crate) const BACKOFF: Duration = Duration::from_secs(1);

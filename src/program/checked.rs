@@ -1,0 +1,69 @@
+//! An action and the `verify:` list that the plan adds to it: only all of them together make the step succeed.
+
+use async_trait::async_trait;
+
+use crate::action::{Action, Bind, Context, Verified, kind_of};
+use crate::kind::{Evidence, Failure, Finding, Observation};
+use crate::problem::{Place, Problem};
+use crate::yaml::Node;
+
+/// The pair.
+pub(super) struct Checked {
+    pub(super) action: Box<dyn Action>,
+    pub(super) checks: Vec<Box<dyn Action>>,
+}
+
+/// Binds one entry of a `verify:` or `health:` list.
+pub(super) fn bind_one(
+    kind: &str,
+    with: &Node,
+    bind: &Bind,
+    place: &Place,
+) -> Result<Box<dyn Action>, Vec<Problem>> {
+    match kind_of(kind) {
+        Some(found) if kind.starts_with("check.") => (found.bind)(with, bind).map(|(action, _)| action),
+        _ => Err(vec![
+            Problem::error("not-a-check", place, format!("`{kind}` cannot be checked here"))
+                .help("any `check.*` kind can; `sql`, `newest` and `rows` belong to the `verify` of a `dataset.restore`"),
+        ]),
+    }
+}
+
+#[async_trait]
+impl Action for Checked {
+    fn title(&self) -> String {
+        self.action.title()
+    }
+
+    async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
+        self.action.precheck(cx).await
+    }
+
+    async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
+        self.action.observe(cx).await
+    }
+
+    async fn apply(&self, cx: &Context) -> Result<(), Failure> {
+        self.action.apply(cx).await
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
+        let mut verified = self.action.verify(cx).await?;
+        for check in &self.checks {
+            let seen = check
+                .verify(cx)
+                .await
+                .map_err(|failure| failure.at("verify"))?;
+            verified.evidence.extend(seen.evidence);
+        }
+        Ok(verified)
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        self.action.undo(cx).await
+    }
+
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        self.action.files()
+    }
+}

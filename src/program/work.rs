@@ -1,0 +1,176 @@
+//! What the engine asks of a program: actions with their true arguments, and the rules of a step.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{ATTEMPTS, BACKOFF, Program, bind_check, bind_step};
+use crate::action::Action;
+use crate::ids::StepId;
+use crate::kind::{Effect, Failure, Output, Reason};
+use crate::problem::Problem;
+use crate::state::RunState;
+use crate::template::Reference;
+
+/// The rules of a step.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The time of the whole step, waits for people not counted.
+    pub timeout: Duration,
+    /// All attempts together.
+    pub attempts: u32,
+    /// The pause before the second attempt; doubles each time.
+    pub backoff: Duration,
+    /// No attempt begins later than this after the first.
+    pub within: Option<Duration>,
+    /// After which failures another attempt is made; empty: those that pass by themselves.
+    pub on: Vec<Reason>,
+    /// What the step may do.
+    pub effect: Effect,
+    /// Waits for people or time: takes no place among those at work, and is asked once.
+    pub waits: bool,
+}
+
+impl Policy {
+    /// Whether a failure is worth another attempt. An unknown outcome is: the next attempt begins with a look.
+    pub fn retries(&self, reason: Reason) -> bool {
+        if self.on.is_empty() {
+            reason.passes() || reason == Reason::Unknown
+        } else {
+            self.on.contains(&reason)
+        }
+    }
+}
+
+/// The engine's view of what is to be done. Tests bring their own.
+pub trait Work: Send + Sync {
+    /// The action of a step whose needs have ended, with true arguments.
+    fn action(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure>;
+
+    /// The same before the run, with samples where nothing is known yet.
+    fn rehearse(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure>;
+
+    /// The step's rules.
+    fn policy(&self, step: &StepId) -> Policy;
+
+    /// The health checks with true arguments.
+    fn health(&self, state: &RunState) -> Result<Vec<Box<dyn Action>>, Failure>;
+}
+
+impl Program {
+    fn at(&self, step: &StepId) -> usize {
+        // The header's steps are this program's: the engine knows no other ids.
+        self.index[step]
+    }
+
+    fn bound(
+        &self,
+        step: &StepId,
+        outputs: &HashMap<usize, Output>,
+    ) -> Result<Box<dyn Action>, Failure> {
+        let at = self.at(step);
+        bind_step(
+            self.plan_step(at),
+            self.kinds[at],
+            &self.scope(outputs),
+            &self.sources,
+            &self.hosts,
+        )
+        .map(|(action, _)| action)
+        .map_err(|problems| failure(&problems))
+    }
+
+    /// True outputs of the steps that are referred to; samples where there are none, if wanted.
+    fn outputs(
+        &self,
+        state: &RunState,
+        references: &[Reference],
+        else_sample: bool,
+    ) -> HashMap<usize, Output> {
+        let named = references
+            .iter()
+            .filter_map(|reference| match reference.path.as_slice() {
+                [root, id, ..] if root == "steps" => self.index.get(id.as_str()).copied(),
+                _ => None,
+            });
+        named
+            .filter_map(|at| {
+                let done = state
+                    .step(&self.steps[at].id)
+                    .filter(|step| !step.output.is_empty());
+                let output = match done {
+                    Some(step) => Some(step.output.clone()),
+                    None if else_sample => self.samples.get(&at).cloned(),
+                    None => None,
+                };
+                output.map(|output| (at, output))
+            })
+            .collect()
+    }
+}
+
+fn failure(problems: &[Problem]) -> Failure {
+    let words: Vec<String> = problems
+        .iter()
+        .map(|problem| match problem.labels.first() {
+            Some((place, _)) => format!("{place}: {}", problem.message),
+            None => problem.message.clone(),
+        })
+        .collect();
+    Failure::new(Reason::Other, words.join("\n"))
+}
+
+impl Work for Program {
+    fn action(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure> {
+        let references = &self.plan_step(self.at(step)).references;
+        self.bound(step, &self.outputs(state, references, false))
+    }
+
+    fn rehearse(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure> {
+        let references = &self.plan_step(self.at(step)).references;
+        self.bound(step, &self.outputs(state, references, true))
+    }
+
+    fn policy(&self, step: &StepId) -> Policy {
+        let at = self.at(step);
+        let (step, kind) = (self.plan_step(at), self.kinds[at]);
+        let retry = step.retry.as_ref();
+        Policy {
+            timeout: step.timeout.map_or(kind.timeout, |span| span.0),
+            attempts: retry.map_or(ATTEMPTS, |retry| {
+                retry.attempts.unwrap_or(if retry.within.is_some() {
+                    u32::MAX
+                } else {
+                    ATTEMPTS
+                })
+            }),
+            backoff: retry
+                .and_then(|retry| retry.backoff)
+                .map_or(BACKOFF, |span| span.0),
+            within: retry.and_then(|retry| retry.within).map(|span| span.0),
+            on: retry.map(|retry| retry.on.clone()).unwrap_or_default(),
+            effect: kind.effect,
+            waits: kind.waits,
+        }
+    }
+
+    fn health(&self, state: &RunState) -> Result<Vec<Box<dyn Action>>, Failure> {
+        let Some(health) = &self.sources.plan.health else {
+            return Ok(Vec::new());
+        };
+        let references: Vec<Reference> = health
+            .checks
+            .iter()
+            .flat_map(|check| crate::template::references(&check.with).0)
+            .collect();
+        let outputs = self.outputs(state, &references, false);
+        let scope = self.scope(&outputs);
+        health
+            .checks
+            .iter()
+            .map(|check| {
+                bind_check(&check.kind, &check.with, &scope, &self.sources, &self.hosts)
+                    .map_err(|found| failure(&found))
+            })
+            .collect()
+    }
+}

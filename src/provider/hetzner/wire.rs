@@ -1,0 +1,158 @@
+//! What the Hetzner Cloud API says, as far as it is used. Everything but ids may be missing and every word may be new:
+//! the API changes monthly, and a field that is not needed must never stop a recovery.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+/// A field that is missing, null or not there at all is its default.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Server {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub status: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub public_net: PublicNet,
+    #[serde(default, deserialize_with = "lenient")]
+    pub server_type: Named,
+    #[serde(default, deserialize_with = "lenient")]
+    pub location: Named,
+    #[serde(default, deserialize_with = "lenient")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub protection: Protection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PublicNet {
+    pub ipv4: Option<Address>,
+    pub ipv6: Option<Address>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Address {
+    pub ip: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Named {
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Protection {
+    #[serde(default, deserialize_with = "lenient")]
+    pub delete: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ServerReply {
+    pub server: Server,
+}
+
+/// The 201 also holds `root_password`, which is left where it is: nobody logs in with it.
+#[derive(Debug, Deserialize)]
+pub(super) struct CreateReply {
+    pub server: Server,
+    pub action: Option<Action>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub next_actions: Vec<Action>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ActionReply {
+    pub action: Option<Action>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Action {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub command: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub status: String,
+    pub error: Option<Said>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Said {
+    #[serde(default, deserialize_with = "lenient")]
+    pub code: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub message: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ServerType {
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub cores: f64,
+    /// GB, of 2^30 bytes.
+    #[serde(default, deserialize_with = "lenient")]
+    pub memory: f64,
+    /// GB, of 10^9 bytes.
+    #[serde(default, deserialize_with = "lenient")]
+    pub disk: f64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub architecture: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub prices: Vec<Price>,
+    pub locations: Option<Vec<Offer>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Offer {
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    pub available: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Price {
+    #[serde(default, deserialize_with = "lenient")]
+    pub location: String,
+    pub price_monthly: Option<Net>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Net {
+    pub net: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Image {
+    pub id: i64,
+    pub name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub architecture: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub status: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ImageReply {
+    pub image: Image,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Meta {
+    #[serde(default, deserialize_with = "lenient")]
+    pub pagination: Pagination,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Pagination {
+    pub next_page: Option<u64>,
+}

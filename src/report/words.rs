@@ -1,0 +1,274 @@
+//! Sentences that more than one face of a run uses: the terminal, the Markdown, the page.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::model::{DatasetLoss, Recovery, Report, Seconds, Status};
+use crate::event::RunResult;
+use crate::ids::StepId;
+use crate::kind::Surety;
+use crate::units::{bytes, duration};
+
+/// `2026-11-21 02:14:07 UTC`.
+pub(super) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `02:14:07`, UTC.
+pub(super) fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S").to_string()
+}
+
+/// Text from elsewhere without what could drive a terminal: no escape sequences, and of the control
+/// characters only line breaks and tabs.
+pub(super) fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text)
+        .to_string()
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
+
+/// A duration that a person chose, without the noughts that they did not write: `15m`, `1h30m`.
+pub(super) fn round(time: std::time::Duration) -> String {
+    let text = duration(time);
+    let text = match text.strip_suffix("00s") {
+        Some(minutes) if minutes.ends_with('m') => minutes,
+        _ => return text,
+    };
+    match text.strip_suffix("00m") {
+        Some(hours) if hours.ends_with('h') => hours.to_string(),
+        _ => text.to_string(),
+    }
+}
+
+pub(super) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or("")
+}
+
+/// The result as a person is told it.
+pub(super) fn result(result: Option<RunResult>) -> String {
+    result.map_or("NO RESULT YET".into(), |result| result.to_string())
+}
+
+pub(super) fn surety(surety: Surety) -> &'static str {
+    match surety {
+        Surety::Verified => "verified",
+        Surety::Assumed => "assumed",
+        Surety::CannotBeChecked => "cannot be checked",
+    }
+}
+
+/// `met`, `missed`, or nothing to say.
+pub(super) fn met(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "MISSED",
+        None => "",
+    }
+}
+
+/// `12m 30s of at most 60m: met`.
+pub(super) fn against(
+    measured: Option<Seconds>,
+    objective: Option<Seconds>,
+    is_met: Option<bool>,
+) -> String {
+    match (measured, objective) {
+        (Some(measured), Some(objective)) => {
+            format!(
+                "{measured} of at most {}: {}",
+                round(objective.0),
+                met(is_met)
+            )
+        }
+        (Some(measured), None) => format!("{measured} (the plan sets no objective)"),
+        (None, Some(objective)) => format!("not measured (at most {})", round(objective.0)),
+        (None, None) => "not measured".into(),
+    }
+}
+
+/// The recovery time, or how long the service is away already.
+pub(super) fn rto(report: &Report) -> String {
+    let Recovery {
+        measured,
+        objective,
+        met,
+        since_the_loss,
+        ..
+    } = &report.rto;
+    let mut text = match (measured, objective) {
+        (None, Some(objective)) => format!(
+            "health not proved, {since_the_loss} after the loss (at most {})",
+            round(objective.0)
+        ),
+        (None, None) => format!("health not proved, {since_the_loss} after the loss"),
+        _ => against(*measured, *objective, *met),
+    };
+    if report.lost_at_is_default {
+        text.push_str(
+            " (counted from the start of the run: nobody said when the service was lost)",
+        );
+    }
+    text
+}
+
+/// What is to be said of one dataset's data loss, in clauses.
+pub(super) fn loss(dataset: &DatasetLoss) -> String {
+    let mut text = format!(
+        "`{}` newest record {}, {} before the loss",
+        dataset.dataset,
+        moment(dataset.newest),
+        dataset.lost
+    );
+    if let Some(after) = dataset.after_the_loss {
+        text = format!(
+            "`{}` newest record {}, {after} AFTER the loss (a clock is wrong, or the loss was later)",
+            dataset.dataset,
+            moment(dataset.newest),
+        );
+    }
+    if let Some(limit) = dataset.limit {
+        let _ = write!(text, "; its limit is {}", round(limit.0));
+    }
+    if dataset.met == Some(false) {
+        text.push_str(": MISSED");
+    }
+    if let Some(newer) = dataset.backup_claims_newer_by.filter(|s| s.0.as_secs() > 0) {
+        let _ = write!(text, "; the backup claims to be {newer} newer than that");
+    }
+    text
+}
+
+/// The status in one or two words.
+pub(super) fn status(status: &Status) -> &'static str {
+    match status {
+        Status::Waiting => "not begun",
+        Status::Running => "running",
+        Status::Blocked { .. } => "blocked",
+        Status::Done { already: true } => "done already",
+        Status::Done { already: false } => "done",
+        Status::Failed { .. } => "failed",
+        Status::Doomed { .. } => "not run",
+        Status::LeftOut { .. } => "left out",
+        Status::Skipped { .. } => "skipped",
+    }
+}
+
+/// Why a step stands where it stands, in one line; empty when there is nothing to explain.
+pub(super) fn why(status: &Status) -> String {
+    match status {
+        Status::Waiting | Status::Running | Status::Done { .. } => String::new(),
+        Status::Blocked { observation } => observation.to_string(),
+        Status::Failed { failure } => {
+            format!("{}: {}", failure.reason, first_line(&failure.message))
+        }
+        Status::Doomed { cause } => cause_of(cause),
+        Status::LeftOut { why } => why.clone(),
+        Status::Skipped { by, because } => format!("by {by}: {because}"),
+    }
+}
+
+fn cause_of(cause: &StepId) -> String {
+    format!("because of `{cause}`")
+}
+
+/// `12 of 40 tables (30%)`, `1.2 GiB of 3.0 GiB (40%)`.
+pub(super) fn amount(done: u64, total: Option<u64>, unit: &str) -> String {
+    let one = |count: u64| match unit {
+        "bytes" => bytes(count),
+        _ => count.to_string(),
+    };
+    let unit = match unit {
+        "bytes" => String::new(),
+        other => format!(" {other}"),
+    };
+    match total {
+        Some(total) if total > 0 => {
+            let percent = u128::from(done) * 100 / u128::from(total);
+            format!("{} of {}{unit} ({percent}%)", one(done), one(total))
+        }
+        // A phase that counts nothing: its name says it all.
+        _ if done == 0 => String::new(),
+        _ => format!("{}{unit}", one(done)),
+    }
+}
+
+/// More reasons or hints than this are not read.
+const MANY: usize = 20;
+
+/// The end of a run for a terminal: the result, why, the two figures, and what to type next.
+pub fn closing(report: &Report) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, what: &str| {
+        let _ = writeln!(text, "  {name:<9} {what}");
+    };
+    line("result", &result(report.result));
+    for reason in report.because.iter().take(MANY) {
+        line("", &format!("- {}", plain(reason)));
+    }
+    if report.because.len() > MANY {
+        let more = report.because.len() - MANY;
+        line(
+            "",
+            &format!("- and {more} more: dr-plan report {}", report.run.short()),
+        );
+    }
+    if let Some(why) = &report.stopped {
+        line("stopped", &plain(why));
+    }
+    line("RTO", &rto(report));
+    line(
+        "RPO",
+        &against(report.rpo.measured, report.rpo.objective, report.rpo.met),
+    );
+    for dataset in &report.rpo.datasets {
+        line("", &format!("- {}", loss(dataset)));
+    }
+    if !report.people.asked.is_empty() {
+        line(
+            "people",
+            &format!("waited {} for answers", report.people.waited),
+        );
+    }
+    line("took", &format!("{}, {}", report.took, counts(report)));
+    let there: Vec<_> = report
+        .resources
+        .iter()
+        .filter(|r| r.gone.is_none())
+        .collect();
+    if !there.is_empty() {
+        let names: Vec<_> = there
+            .iter()
+            .map(|r| format!("{} `{}` ({} {})", r.kind, plain(&r.name), r.account, r.id))
+            .collect();
+        line("made", &names.join(", "));
+    }
+    for hint in report.next.iter().take(MANY) {
+        line("hint:", &plain(hint));
+    }
+    text
+}
+
+/// `12 steps: 9 done, 1 failed, 2 not run`.
+pub(super) fn counts(report: &Report) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for step in &report.steps {
+        let word = status(&step.status);
+        match counts.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((word, 1)),
+        }
+    }
+    let parts: Vec<_> = counts
+        .iter()
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
+    let all = report.steps.len();
+    format!(
+        "{all} step{}: {}",
+        if all == 1 { "" } else { "s" },
+        parts.join(", ")
+    )
+}

@@ -1,0 +1,4 @@
+systemctl reload postgresql@15-main
+sql() {
+  setpriv --reuid=postgres --regid=postgres --init-groups psql -X -q -v ON_ERROR_STOP=1 -d "$1"
+}

@@ -1,0 +1,11 @@
+//! The clients against services that answer, refuse, lie, hang and hang up.
+
+mod hetzner;
+mod hetzner_faults;
+mod nameserver;
+mod powerdns;
+mod project;
+mod questions;
+mod recorded;
+mod service;
+mod transport;

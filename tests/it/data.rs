@@ -1,0 +1,10 @@
+//! Backups come back, or are refused, with a real PostgreSQL, a real S3 server and the real gpg, age, curl.
+
+mod cluster;
+mod crash;
+mod doubles;
+mod refuse;
+mod roundtrip;
+mod server;
+mod store;
+mod swap;

@@ -1,0 +1,10 @@
+//! The region failover as a person has it: the real binary, the real sandbox, real accidents. Each
+//! test has a world of its own, so they run side by side.
+
+mod killed;
+mod people;
+mod plain;
+mod refused;
+mod restoring;
+mod shop;
+mod signals;

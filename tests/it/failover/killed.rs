@@ -1,0 +1,123 @@
+//! One run, killed at a record of every kind of action, and each time taken up again.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::shop::{FINGERPRINT, Shop};
+
+/// SIGKILL, as a shell tells it.
+const KILLED: i32 = 128 + 9;
+
+/// Where the process dies. Each step needs the one before, so whatever else was under way, these were not done yet.
+const ACCIDENTS: [&str; 19] = [
+    "crash:assess",
+    "crash:fence-db",
+    "crash-after:fence-db",
+    "crash:db",
+    "crash-after:db",
+    "crash:db-settings",
+    "crash:db-role",
+    "crash-after:db-role",
+    "crash:db-restart",
+    "crash-after:db-restart",
+    "crash:restore-db",
+    "crash-after:restore-db",
+    "crash:ready",
+    "crash:go",
+    "crash:dns",
+    "crash-after:dns",
+    "crash:dns-wait",
+    "crash:tell",
+    "crash-after:tell",
+];
+
+#[test]
+fn a_failover_killed_at_every_kind_of_action_ends_as_if_nothing_had_happened() {
+    let shop = Shop::up("killed");
+    shop.edit(
+        "plans/region-failover.yaml",
+        "  db-role:\n",
+        "  db-role:\n    needs: [db-settings]\n",
+    );
+    shop.order();
+    let kept = shop.newest();
+    let fingerprint = shop.ask_source(FINGERPRINT);
+    shop.back_up(Timestamp::now(), false);
+    shop.order();
+    let lost_at = shop.lose_region().to_string();
+
+    let mut killed = BTreeSet::new();
+    for (at, accident) in ACCIDENTS.iter().enumerate() {
+        let words = match at {
+            0 => shop.failover(&lost_at, &["--approve", "go", "--inject", accident]),
+            _ => vec!["resume", "last", "--inject", accident],
+        };
+        shop.do_it(&words).ended_after(accident, KILLED, &shop);
+        let (kind, step) = accident.split_once(':').unwrap();
+        killed.insert(shop.kind_of(step));
+        let looks = ["assess", "ready", "go", "dns-wait"].contains(&step);
+        let last = shop.last_event_of(step);
+        match kind {
+            "crash" if !looks => assert_eq!(last, "intent", "{accident}"),
+            _ => assert_ne!(last, "done", "{accident}"),
+        }
+    }
+    let all: BTreeSet<String> = shop.kinds().collect();
+    assert_eq!(killed, all, "the plan has a kind that was not killed");
+
+    shop.do_it(&["resume", "last"]).ended(0, &shop).says("MET");
+    let report = shop.report();
+    assert_eq!(report["result"], "MET", "{report:#}");
+    assert_eq!(report["resumes"], 19, "{report:#}");
+
+    let names: Vec<String> = shop.servers().into_iter().map(|server| server.0).collect();
+    assert_eq!(
+        names.len(),
+        4,
+        "two old ones and one for each role: {names:?}"
+    );
+    let mut once = shop.creations();
+    assert_eq!(once.len(), 2, "{once:?}");
+    once.dedup();
+    assert_eq!(once.len(), 2, "{once:?}");
+    assert_eq!(shop.ask_restored(FINGERPRINT), fingerprint);
+    assert_eq!(shop.newest()["id"], kept["id"]);
+    assert!(!shop.messages().is_empty());
+    let databases =
+        shop.ask_restored("select datname from pg_database where not datistemplate order by 1");
+    assert_eq!(databases, "postgres\nshop", "nothing half done is left");
+}
+
+impl Shop {
+    fn header(&self) -> serde_json::Value {
+        self.journal().swap_remove(0)["what"].take()
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = String> {
+        let header = self.header();
+        let steps = header["steps"].as_array().unwrap().clone();
+        steps
+            .into_iter()
+            .map(|step| step["kind"].as_str().unwrap().to_owned())
+    }
+
+    fn kind_of(&self, step: &str) -> String {
+        let header = self.header();
+        let steps = header["steps"].as_array().unwrap();
+        let found = steps.iter().find(|bound| bound["id"] == step).unwrap();
+        found["kind"].as_str().unwrap().to_owned()
+    }
+
+    /// The last record of a step that says how far it is.
+    fn last_event_of(&self, step: &str) -> String {
+        let told = ["observed", "log", "progress", "prechecked", "note", "made"];
+        let journal = self.journal();
+        let mut events = journal.iter().rev().map(|record| &record["what"]);
+        events
+            .find(|what| what["step"] == step && !told.contains(&what["event"].as_str().unwrap()))
+            .map_or(String::new(), |what| {
+                what["event"].as_str().unwrap().to_owned()
+            })
+    }
+}

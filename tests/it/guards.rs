@@ -1,0 +1,10 @@
+//! What must never happen, tried in the real sandbox: a secret where it does not belong, users sent to
+//! a shop that is not the restored one, data overwritten, a stranger trusted, a server made twice.
+
+mod canaries;
+mod cloud;
+mod gate;
+mod restore;
+mod sampler;
+mod search;
+mod shop;

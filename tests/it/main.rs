@@ -1,0 +1,16 @@
+//! The one integration-test binary: linking is what costs, so every scenario is a module of it.
+
+mod clients;
+mod data;
+mod dependencies;
+mod docs;
+mod engine;
+mod failover;
+mod floors;
+mod guards;
+mod memory;
+mod sandbox_estate;
+mod sandbox_services;
+mod sandbox_world;
+mod spec;
+mod transport;
