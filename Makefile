@@ -10,7 +10,7 @@ TESTS ?=
 help:
 	@echo 'make demo    install what is needed, build, and run one real failover in a sandbox'
 	@echo 'make test    install what is needed, run all tests (TESTS=word: only those with the word in their name)'
-	@echo 'make bench   measure: steps, failover'
+	@echo 'make bench   measure: ten thousand steps, the sandbox, the failover against a bare script'
 	@echo 'make lint    formatting, clippy, dependencies'
 	@echo 'make needs   only install what the sandbox and the tests need of Debian'
 
@@ -32,11 +32,9 @@ test: needs
 	    set -x; exec $(CARGO) test --locked $(TESTS) -- $(LIBTEST_ARGS); \
 	fi
 
-BENCHES := $(basename $(notdir $(wildcard benches/*.rs)))
-
 bench: needs
-	@test -n '$(BENCHES)' || { echo 'there is no benchmark in benches/' >&2; exit 1; }
-	$(CARGO) bench --locked $(addprefix --bench ,$(BENCHES))
+	$(CARGO) bench --locked --bench steps --bench world
+	@DR_PLAN="$${CARGO_TARGET_DIR:-target}/release/dr-plan" benches/failover.sh
 
 lint:
 	$(CARGO) fmt --check

@@ -124,6 +124,8 @@ fn header(run: RunId) -> Header {
         steps: steps.collect(),
         approved: Vec::new(),
         plan_path: "bench.yaml".into(),
+        inventory_path: "inventories/sandbox.yaml".into(),
+        provider_paths: Vec::new(),
     }
 }
 
@@ -230,6 +232,7 @@ fn services() -> Arc<Services> {
         login_keys: Vec::new(),
         login_user: "root".into(),
         inventory: inventory(),
+        planned: Default::default(),
         folder: "/nonexistent".into(),
     })
 }

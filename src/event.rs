@@ -314,6 +314,10 @@ pub struct Header {
     pub approved: Vec<StepId>,
     /// Where the plan was read from, for the commands that are shown.
     pub plan_path: String,
+    /// Where the inventory was read from: the plan's own, or `--inventory`.
+    pub inventory_path: String,
+    /// Where the provider files were read from: the inventory's own, or those of `--providers`.
+    pub provider_paths: Vec<String>,
 }
 
 /// What the plan promises.
@@ -420,6 +424,22 @@ pub struct Ask {
     /// Nobody answered by then: no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// Who may answer, by name; empty: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+}
+
+impl Ask {
+    /// Whether this person may answer. A name is a word given, not a proof: it keeps people from answering for others
+    /// without noticing. `ada@machine` is `ada`; capitals make no difference.
+    pub fn may_be_answered_by(&self, person: &str) -> bool {
+        let user = person.split_once('@').map_or(person, |(user, _)| user);
+        self.by.is_empty()
+            || self.by.iter().any(|name| {
+                let name = name.to_lowercase();
+                name == person.to_lowercase() || name == user.to_lowercase()
+            })
+    }
 }
 
 /// Kinds of questions.

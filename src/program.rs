@@ -115,7 +115,6 @@ impl Program {
             }
         }
         blast_radius::check(&sources, &mut problems);
-        not_kept(&sources, &mut problems);
         check_health(
             &sources,
             &run,
@@ -345,35 +344,6 @@ fn check_health(
     for check in &health.checks {
         if let Err(found) = bind_check(&check.kind, &check.with, &scope, sources, hosts) {
             problems.extend(found);
-        }
-    }
-}
-
-/// Keys of provider files that this version reads and does not act on: nobody may rely on them unwarned.
-fn not_kept(sources: &Sources, problems: &mut Vec<Problem>) {
-    for account in sources.accounts.values() {
-        let limits = account.limits.servers.is_some() || account.limits.monthly_cost.is_some();
-        let keys = [
-            ("limits", limits, "nothing is refused above them"),
-            (
-                "regions",
-                !account.regions.is_empty(),
-                "a place must name one region",
-            ),
-            (
-                "drill_token",
-                account.drill_token.is_some(),
-                "there are no drills",
-            ),
-        ];
-        for (key, written, so) in keys {
-            if written {
-                let words = format!(
-                    "`{key}` of `{}` is not carried out by this version yet: {so}",
-                    account.name
-                );
-                problems.push(Problem::warning("not-carried-out", &account.place, words));
-            }
         }
     }
 }

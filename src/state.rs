@@ -595,8 +595,15 @@ impl RunState {
                     backup_taken: *backup_taken,
                     limit: *limit,
                 };
-                self.newest.retain(|old| old.dataset != *dataset);
-                self.newest.push(newest);
+                // Who measures again is believed again. A second step that finds newer records must not hide the loss: it
+                // may have looked after users had come back and written.
+                let another_is_older = |old: &Newest| {
+                    old.dataset == *dataset && old.step != newest.step && old.at <= newest.at
+                };
+                if !self.newest.iter().any(another_is_older) {
+                    self.newest.retain(|old| old.dataset != *dataset);
+                    self.newest.push(newest);
+                }
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Action, Bind, Context, Look, Verb, Verified};
 use crate::event::{Ask, AskKind};
 use crate::kind::{Effect, Failure, Reason, Undo};
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest};
 use crate::units::Span;
 use crate::yaml::Node;
 
@@ -17,11 +17,14 @@ use crate::yaml::Node;
 pub struct Approve {
     /// The question.
     message: String,
-    /// Names of people or groups who may answer; shown to them.
+    /// Who may answer: groups of the inventory's `people`, or names in them. Without it everybody may.
     #[serde(default)]
     by: Vec<String>,
     /// Nobody answered within this time: no.
     timeout: Option<Span>,
+    /// The names behind `by`.
+    #[serde(skip)]
+    names: Vec<String>,
 }
 
 impl Verb for Approve {
@@ -33,8 +36,35 @@ impl Verb for Approve {
     const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
     const WAITS: bool = true;
 
-    fn bind(self, _args: &Node, _bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
-        Ok(Box::new(self))
+    fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+        let groups = &bind.inventory.people;
+        let everybody = || groups.values().flatten().map(|person| person.name.as_str());
+        let mut problems = Vec::new();
+        for name in &self.by {
+            if let Some(group) = groups.get(name) {
+                self.names
+                    .extend(group.iter().map(|person| person.name.clone()));
+            } else if everybody().any(|known| known == name) {
+                self.names.push(name.clone());
+            } else {
+                let words = format!("`{name}` is neither a group nor a person of the inventory");
+                let problem = Problem::error("unknown-person", args.place_of("by"), words);
+                let known = groups.keys().map(String::as_str).chain(everybody());
+                problems.push(match nearest(name, known) {
+                    Some(near) => problem.help(format!("did you mean `{near}`?")),
+                    None => problem.help("groups and their names stand under `people:`"),
+                });
+            }
+        }
+        if problems.is_empty() && self.names.is_empty() && !self.by.is_empty() {
+            let words = "nobody is in these groups: the question could never be answered";
+            problems.push(Problem::error("nobody", args.place_of("by"), words));
+        }
+        if problems.is_empty() {
+            Ok(Box::new(self))
+        } else {
+            Err(problems)
+        }
     }
 }
 
@@ -47,7 +77,7 @@ impl Look for Approve {
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
         let mut details = Vec::new();
         if !self.by.is_empty() {
-            details.push(format!("for: {}", self.by.join(", ")));
+            details.push(format!("for: {}", self.names.join(", ")));
         }
         let ask = Ask {
             name: "approve".into(),
@@ -55,6 +85,7 @@ impl Look for Approve {
             question: self.message.clone(),
             details,
             timeout: self.timeout.map(|span| span.0),
+            by: self.names.clone(),
         };
         let given = cx.ask(ask).await?;
         let because = given

@@ -280,6 +280,7 @@ impl DatasetRestore {
                 format!("next: {}", next.words(cx.lost_at)),
             ],
             timeout: None,
+            by: Vec::new(),
         };
         let given = cx.ask(ask).await?;
         if given.yes {

@@ -24,6 +24,7 @@ mod host_run;
 mod host_service;
 mod hosts;
 mod kind_table;
+mod limits;
 mod notify;
 mod server_create;
 mod server_delete;
@@ -36,6 +37,7 @@ mod wait;
 pub use context::{Context, Given, Person, Record, StepNotes};
 pub use hosts::{HostFacts, Hosts, Reach};
 pub use kind_table::{Bind, Kind, Verb, decode_args};
+pub use limits::Planned;
 pub use services::{Secrets, Services};
 
 use async_trait::async_trait;

@@ -288,6 +288,15 @@ impl ServerCreate {
     }
 }
 
+/// What keeps every rung from holding, in one: the reason and the way out of the first, the words of all.
+fn all_of(refused: Vec<Failure>) -> Failure {
+    let words: Vec<String> = refused.iter().map(|one| one.message.clone()).collect();
+    let first = refused.into_iter().next();
+    let mut failure = first.unwrap_or_else(|| Failure::new(Reason::NotFound, "no place is named"));
+    failure.message = words.join("; ");
+    failure
+}
+
 #[async_trait]
 impl Action for ServerCreate {
     fn title(&self) -> String {
@@ -301,28 +310,30 @@ impl Action for ServerCreate {
                 .hint("set `ssh: { key: { file: ... } }` in the inventory, or load a key into your agent (`ssh-add`)"));
         }
         let mut findings = Vec::new();
-        let mut refused = None;
-        for (at, rung) in self.rungs.iter().enumerate() {
+        let mut refused: Vec<Failure> = Vec::new();
+        for rung in &self.rungs {
             match rung
-                .check(&*cx.services.provider(&rung.account)?, self.size.as_ref())
+                .check(
+                    cx,
+                    &*cx.services.provider(&rung.account)?,
+                    self.size.as_ref(),
+                )
                 .await
             {
                 Ok(words) => findings.push(Finding::verified(words)),
-                // A ladder stands while one rung holds.
-                Err(failure) => {
-                    findings.push(Finding::warning(failure.message.clone()));
-                    if at == 0 || refused.is_some() {
-                        refused = Some(failure);
-                    }
-                    continue;
-                }
+                Err(failure) => refused.push(failure),
             }
-            refused = None;
         }
-        match refused {
-            Some(failure) => Err(failure),
-            None => Ok(findings),
+        // A ladder stands while one rung holds.
+        if findings.is_empty() {
+            return Err(all_of(refused));
         }
+        findings.extend(
+            refused
+                .into_iter()
+                .map(|failure| Finding::warning(failure.message)),
+        );
+        Ok(findings)
     }
 
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {

@@ -1,7 +1,10 @@
 //! Places as a plan names them, looked up in the provider files; and which type is ordered there.
 
-use super::Bind;
+use std::collections::BTreeMap;
+
 use super::server_create::Needs;
+use super::{Bind, Context, limits};
+use crate::account::Limits;
 use crate::kind::{Failure, Reason};
 use crate::problem::{Problem, nearest};
 use crate::provider::{Provider, SizeOffer};
@@ -23,6 +26,8 @@ pub(super) struct Rung {
     pub(super) image: String,
     /// Bound against a real account.
     pub(super) exists: bool,
+    /// The account's.
+    pub(super) limits: Limits,
 }
 
 /// Finds every place's account and resolves the aliases of its provider file.
@@ -81,24 +86,23 @@ pub(super) fn rungs(
                     .help("write provider/region/type, or `size: { cpus, memory, disk }`"),
             );
         }
-        rungs.push(Rung {
-            place: (*text).to_string(),
-            account: account.to_string(),
-            region: region.to_string(),
-            exact: exact.map(|name| {
-                found
-                    .sizes
-                    .get(name)
-                    .cloned()
-                    .unwrap_or_else(|| name.to_string())
-            }),
-            image: found
-                .images
-                .get(image)
-                .cloned()
-                .unwrap_or_else(|| image.to_string()),
-            exists: true,
-        });
+        let one = [region.to_string()];
+        // A name for a group of regions stands for a ladder of them.
+        for region in found.regions.get(region).map_or(&one[..], Vec::as_slice) {
+            let place = match exact {
+                Some(exact) => format!("{account}/{region}/{exact}"),
+                None => format!("{account}/{region}"),
+            };
+            rungs.push(Rung {
+                place,
+                account: account.to_string(),
+                region: region.clone(),
+                exact: exact.map(|name| alias(&found.sizes, name)),
+                image: alias(&found.images, image),
+                exists: true,
+                limits: found.limits.clone(),
+            });
+        }
     }
     if problems.is_empty() {
         Ok(rungs)
@@ -107,14 +111,26 @@ pub(super) fn rungs(
     }
 }
 
+fn alias(names: &BTreeMap<String, String>, name: &str) -> String {
+    names.get(name).cloned().unwrap_or_else(|| name.to_string())
+}
+
 impl Rung {
-    /// The type to order: the exact one, or the cheapest that fits and can be ordered.
+    /// The account has limits of its own.
+    pub(super) fn limited(&self) -> bool {
+        self.limits.servers.is_some() || self.limits.monthly_cost.is_some()
+    }
+
+    /// The type to order: the exact one, or the cheapest that fits and can be ordered. Refused if the account's own
+    /// limits leave no room for it.
     pub(super) async fn size(
         &self,
         provider: &dyn Provider,
         needs: Option<&Needs>,
     ) -> Result<String, Failure> {
-        Ok(self.offer(provider, needs).await?.name)
+        let offer = self.offer(provider, needs).await?;
+        limits::check_one(provider, self, &offer).await?;
+        Ok(offer.name)
     }
 
     async fn offer(
@@ -168,9 +184,10 @@ impl Rung {
             })
     }
 
-    /// Credentials, type and image, looked at before the run.
+    /// Credentials, type, image and limits, looked at before the run.
     pub(super) async fn check(
         &self,
+        cx: &Context,
         provider: &dyn Provider,
         needs: Option<&Needs>,
     ) -> Result<String, Failure> {
@@ -179,6 +196,7 @@ impl Rung {
         provider
             .check_image(&self.image, &offer.architecture)
             .await?;
+        limits::check_plan(cx, provider, self, &offer).await?;
         let price = offer
             .monthly
             .map(|price| format!(", {price:.2} a month"))

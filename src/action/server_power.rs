@@ -90,6 +90,7 @@ impl ServerPower {
                     question: format!("Can you vouch that {} is {} and cannot come back by itself?", self.server, self.word()),
                     details: vec![why.message.clone(), "If it still takes writes, data will exist twice and differ.".into()],
                     timeout: None,
+                    by: Vec::new(),
                 };
                 let given = cx.ask(ask).await?;
                 if given.yes {

@@ -42,6 +42,8 @@ pub struct Services {
     pub login_user: String,
     /// The inventory of the run.
     pub inventory: Arc<crate::inventory::Inventory>,
+    /// What the run is going to add to accounts that have limits.
+    pub planned: super::limits::Planned,
     /// The run's folder: copies of the plan's files, and what must be a file (private keys never).
     pub folder: std::path::PathBuf,
 }

@@ -64,8 +64,19 @@ impl Approve {
             return Err(CliError::new(STOPPED, format!("`{step}` asks nothing now"))
                 .hint(format!("dr-plan status {short}")));
         };
+        let by = self.by.unwrap_or_else(person);
+        if !ask.may_be_answered_by(&by) {
+            let names = ask.by.join(", ");
+            return Err(CliError::new(
+                USAGE,
+                format!("`{step}` is not for {by} to answer, but for {names}"),
+            )
+            .hint(format!(
+                "dr-plan approve {short} {step} --as NAME, if that is you"
+            )));
+        }
         let message = Message {
-            by: self.by.unwrap_or_else(person),
+            by,
             at: Timestamp::now(),
             step: step.clone(),
             word: Word::Answer {

@@ -25,12 +25,21 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
             tokio::select! {
                 line = lines.next_line() => match line {
                     Ok(Some(line)) => {
-                        let Some((yes, because)) = read(&line) else {
+                        let Some(Typed { yes, by, because }) = read(&line) else {
                             say("please type `yes` or `no`, with a reason after it if you like: ");
                             continue;
                         };
-                        let answer = Answer { yes, by: person(), because, how: "terminal".into() };
-                        desk.answer(&question.step, Some(&question.ask.name), answer);
+                        let by = by.unwrap_or_else(person);
+                        if !question.ask.may_be_answered_by(&by) {
+                            let names = question.ask.by.join(", ");
+                            say(&format!("this is not for {by} to answer, but for {names}; if that is you: yes as NAME: "));
+                            continue;
+                        }
+                        let answer = Answer { yes, by, because, how: "terminal".into() };
+                        let asked = &question.ask.name;
+                        if !desk.answer(&question.step, Some(asked), answer).await {
+                            say("(it asks no longer; nothing was recorded)\n");
+                        }
                         break;
                     }
                     // No terminal any more: `dr-plan approve` can still answer.
@@ -71,33 +80,61 @@ fn say(text: &str) {
     let _ = stderr.flush();
 }
 
-/// `yes`, `no`, and the reason after it. Nothing else: a single key pressed in one's sleep is not an approval.
-fn read(line: &str) -> Option<(bool, Option<String>)> {
+/// What was typed.
+#[derive(Debug, PartialEq)]
+struct Typed {
+    yes: bool,
+    by: Option<String>,
+    because: Option<String>,
+}
+
+/// `yes`, `no`, and the reason after it; `yes as NAME` or `yes as NAME, reason` in another's name. Nothing else: a single
+/// key pressed in one's sleep is not an approval.
+fn read(line: &str) -> Option<Typed> {
+    let some = |text: &str| (!text.trim().is_empty()).then(|| text.trim().to_string());
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let because = (!rest.trim().is_empty()).then(|| rest.trim().to_string());
-    match word
+    let yes = match word
         .trim_end_matches([',', ':'])
         .to_ascii_lowercase()
         .as_str()
     {
-        "yes" => Some((true, because)),
-        "no" => Some((false, because)),
-        _ => None,
-    }
+        "yes" => true,
+        "no" => false,
+        _ => return None,
+    };
+    let (by, because) = match rest.trim().strip_prefix("as ") {
+        Some(named) => {
+            let (name, because) = named.split_once([',', ':']).unwrap_or((named, ""));
+            (some(name), some(because))
+        }
+        None => (None, some(rest)),
+    };
+    Some(Typed { yes, by, because })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{Typed, read};
 
     #[test]
-    fn only_whole_words_answer_and_a_reason_may_follow() {
-        assert_eq!(read("yes"), Some((true, None)));
+    fn only_whole_words_answer_and_a_name_and_a_reason_may_follow() {
+        let typed = |yes, by: Option<&str>, because: Option<&str>| {
+            let text = |text: Option<&str>| text.map(str::to_string);
+            Some(Typed {
+                yes,
+                by: text(by),
+                because: text(because),
+            })
+        };
+        assert_eq!(read("yes"), typed(true, None, None));
+        let no = read(" no, the old one is back ");
+        assert_eq!(no, typed(false, None, Some("the old one is back")));
         assert_eq!(
-            read(" no, the old one is back "),
-            Some((false, Some("the old one is back".into())))
+            read("yes as Ada Example"),
+            typed(true, Some("Ada Example"), None)
         );
+        assert_eq!(read("yes as Ada, go"), typed(true, Some("Ada"), Some("go")));
         for nothing in ["", "y", "n", "ja", "yesterday"] {
             assert_eq!(read(nothing), None, "{nothing}");
         }

@@ -14,6 +14,7 @@ use crate::engine::{Answer, Desk, Ending, Engine, Stop, StopHandle, Wish, preche
 use crate::event::{Mark, What};
 use crate::ids::StepId;
 use crate::journal::{Ledger, Letter, RunFolder, Word};
+use crate::kind::chain;
 use crate::program::Work;
 use crate::report::{Report, html, markdown};
 use crate::secret::Mask;
@@ -200,14 +201,28 @@ async fn read_letters(folder: RunFolder, ledger: Ledger, desk: Arc<Desk>) {
             }
         };
         for letter in letters {
-            if let Err(error) = take(letter, &ledger, &desk).await {
-                tracing::warn!("a message to the run: {error}");
+            match take(&letter, &ledger, &desk).await {
+                Ok(Taken::Kept) => {
+                    if let Err(error) = letter.settled() {
+                        tracing::warn!("a message to the run: {}", chain(&error));
+                    }
+                }
+                Ok(Taken::NotNow) => watch.put_back(&letter),
+                Err(error) => tracing::warn!("a message to the run: {error}"),
             }
         }
     }
 }
 
-async fn take(letter: Letter, ledger: &Ledger, desk: &Desk) -> Result<(), String> {
+/// What became of a letter.
+enum Taken {
+    /// What it says is in the journal.
+    Kept,
+    /// Its question does not stand, or not yet: `asked` is on disk a moment before the desk has it.
+    NotNow,
+}
+
+async fn take(letter: &Letter, ledger: &Ledger, desk: &Desk) -> Result<Taken, String> {
     let message = match &letter.message {
         Ok(message) => message.clone(),
         Err(why) => return Err(why.clone()),
@@ -220,15 +235,15 @@ async fn take(letter: Letter, ledger: &Ledger, desk: &Desk) -> Result<(), String
                 because,
                 how: "command".into(),
             };
-            if !desk.answer(&message.step, name.as_deref(), answer) {
-                return Err(format!("`{}` asks nothing now", message.step));
+            if !desk.answer(&message.step, name.as_deref(), answer).await {
+                return Ok(Taken::NotNow);
             }
         }
         Word::Mark { mark, because } => {
             mark_step(ledger, &message.step, mark, &message.by, &because).await?
         }
     }
-    letter.settled().map_err(|error| error.to_string())
+    Ok(Taken::Kept)
 }
 
 /// Records a person's word about a step.

@@ -2,19 +2,22 @@
 //! by looking, and tries failed steps again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::conduct::{Conduct, code_of_state};
 use super::enter::enter_world_of;
-use super::failure::{CliError, JOURNAL, Outcome};
+use super::failure::{CliError, JOURNAL, Outcome, USAGE};
 use super::here::{person, state_folder};
 use super::inject::{self, Inject};
 use super::sources::Reader;
 use super::{Common, report, runtime, say, services};
 use crate::clock::{Clock, SystemClock};
 use crate::event::What;
-use crate::journal::{Estates, FileEstates, Ledger, Owner, Parts, RunFolder};
+use crate::journal::{
+    Estates, FileEstates, FileJournal, JournalError, Ledger, Owner, Parts, Reading, RunFolder,
+};
 use crate::kind::chain;
 use crate::program::Program;
 use crate::secret::Mask;
@@ -85,7 +88,7 @@ impl Resume {
             ));
         }
         // Read again behind the lock: whoever had it may have written until a moment ago.
-        let (journal, reading) = folder.open_journal()?;
+        let (journal, reading) = open_when_free(&folder, self.take_over.is_some())?;
         let state = RunState::replay(&reading.events)
             .map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
         let mask = Mask::default();
@@ -135,15 +138,44 @@ impl Resume {
     }
 }
 
+/// Opens the journal. A process that was pushed aside still has it, until it looks and leaves.
+fn open_when_free(folder: &RunFolder, pushed: bool) -> Result<(FileJournal, Reading), CliError> {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let mut told = !pushed;
+    loop {
+        match folder.open_journal() {
+            Err(JournalError::Busy { .. }) if pushed && Instant::now() < deadline => {
+                if !told {
+                    say("waiting for the old process to leave the run\n");
+                    told = true;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error @ JournalError::Busy { .. }) if pushed => {
+                let hint = "it was told to leave and does not: end that process, then type the same command again";
+                return Err(CliError::from(error).hint(hint));
+            }
+            came => return Ok(came?),
+        }
+    }
+}
+
 /// Journal and texts of a run, as they stand.
 pub fn read_back(
     folder: &RunFolder,
     common: &Common,
 ) -> Result<(RunState, super::sources::Texts), CliError> {
+    if common.inventory.is_some() || common.providers.is_some() {
+        return Err(CliError::new(
+            USAGE,
+            "a run keeps to the inventory and the provider files that it was begun with",
+        )
+        .hint("leave --inventory and --providers away; another estate is another run"));
+    }
     let reading = folder.read()?;
     let state =
         RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
     let plan = std::path::PathBuf::from(&state.header.plan_path);
-    let texts = Reader::of_run(folder, &state.header.files)?.plan(&plan, common)?;
+    let texts = Reader::of_run(folder, &state.header)?.plan(&plan, common)?;
     Ok((state, texts))
 }

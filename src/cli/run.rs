@@ -122,6 +122,13 @@ impl Run {
             steps: program.steps().to_vec(),
             approved: approved.iter().map(|(step, _)| step.clone()).collect(),
             plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
+            inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
+            provider_paths: texts
+                .named
+                .providers
+                .iter()
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect(),
         };
         runtime.block_on(async {
             let parts = Parts {

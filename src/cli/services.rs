@@ -163,6 +163,7 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
         login_keys: login_keys(&wanted.inventory).await?,
         login_user: wanted.inventory.ssh.user.clone(),
         inventory: wanted.inventory.clone(),
+        planned: Default::default(),
         folder: wanted.folder,
     };
     for account in wanted.accounts.values() {

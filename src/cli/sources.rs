@@ -9,7 +9,7 @@ use super::Common;
 use super::failure::{CliError, JOURNAL, USAGE};
 use crate::account::{self, Account};
 use crate::action::{KINDS, LATER};
-use crate::event::FileHash;
+use crate::event::Header;
 use crate::inventory;
 use crate::journal::RunFolder;
 use crate::plan::{self, Kinds};
@@ -19,15 +19,33 @@ use crate::yaml;
 
 /// Reads texts and remembers them.
 pub struct Reader {
-    /// The run's copies, by the absolute path of the original.
-    copies: Option<BTreeMap<PathBuf, Vec<u8>>>,
+    /// A run's copies.
+    copies: Option<Copies>,
     read: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// What a run keeps of the texts that it was begun with.
+struct Copies {
+    /// By the absolute path of the original.
+    by_path: BTreeMap<PathBuf, Vec<u8>>,
+    named: Named,
+}
+
+/// The files that a plan goes with: those it names itself, or those of `--inventory` and `--providers`. Absolute.
+#[derive(Clone)]
+pub struct Named {
+    /// The inventory.
+    pub inventory: PathBuf,
+    /// The provider files.
+    pub providers: Vec<PathBuf>,
 }
 
 /// Everything that a program is bound from, and the texts it came from.
 pub struct Texts {
     /// For the program.
     pub sources: Sources,
+    /// Which files they were.
+    pub named: Named,
     /// Warnings of the plan.
     pub warnings: Vec<Problem>,
     /// `files/...` path within the run's folder, and content.
@@ -44,14 +62,18 @@ impl Reader {
     }
 
     /// Reads a run's copies; each is compared with its hash in the header.
-    pub fn of_run(folder: &RunFolder, files: &[FileHash]) -> Result<Self, CliError> {
-        let mut copies = BTreeMap::new();
-        for file in files {
+    pub fn of_run(folder: &RunFolder, header: &Header) -> Result<Self, CliError> {
+        let mut by_path = BTreeMap::new();
+        for file in &header.files {
             let original = Path::new("/").join(file.path.trim_start_matches("files/"));
-            copies.insert(original, folder.file(file)?);
+            by_path.insert(original, folder.file(file)?);
         }
+        let named = Named {
+            inventory: PathBuf::from(&header.inventory_path),
+            providers: header.provider_paths.iter().map(PathBuf::from).collect(),
+        };
         Ok(Self {
-            copies: Some(copies),
+            copies: Some(Copies { by_path, named }),
             read: Vec::new(),
         })
     }
@@ -60,7 +82,7 @@ impl Reader {
         let absolute = absolute(path)?;
         let source = match &self.copies {
             None => yaml::read(path, std::fs::File::open(path)),
-            Some(copies) => match copies.get(&absolute) {
+            Some(copies) => match copies.by_path.get(&absolute) {
                 Some(bytes) => yaml::read(path, Ok(bytes.as_slice())),
                 None => {
                     return Err(CliError::new(
@@ -90,11 +112,11 @@ impl Reader {
         let loaded = plan::read(&source, &folder, &kinds)
             .map_err(|found| problems.extend(found))
             .ok();
-        let named = common.inventory.clone().or_else(|| {
-            loaded
-                .as_ref()
-                .and_then(|loaded| loaded.plan.inventory.clone())
-        });
+        let own = || loaded.as_ref()?.plan.inventory.clone();
+        let named = match &self.copies {
+            Some(copies) => Some(copies.named.inventory.clone()),
+            None => common.inventory.clone().or_else(own),
+        };
         let Some(named) = named else {
             if problems.is_empty() {
                 return Err(CliError::new(
@@ -105,7 +127,7 @@ impl Reader {
             }
             return Err(problems.into());
         };
-        let (inventory, accounts) = match self.estate(&named, common) {
+        let (inventory, accounts, providers) = match self.estate(&named, common) {
             Ok(estate) => estate,
             Err(CliError::Problems(found)) => {
                 problems.extend(found);
@@ -129,35 +151,38 @@ impl Reader {
         };
         Ok(Texts {
             sources,
+            named: Named {
+                inventory: absolute(&named)?,
+                providers,
+            },
             warnings: loaded.warnings,
             files,
         })
     }
 
     /// Reads an inventory and the provider files that it names.
-    fn estate(
-        &mut self,
-        path: &Path,
-        common: &Common,
-    ) -> Result<(inventory::Inventory, BTreeMap<String, Account>), CliError> {
+    fn estate(&mut self, path: &Path, common: &Common) -> Result<Estate, CliError> {
         let path = absolute(path)?;
         let source = self.source(&shorter(&path))?;
         let inventory = inventory::read(&source, path.parent().unwrap_or(Path::new("/")))?;
-        let files = match &common.providers {
-            Some(folder) => account::files(folder).map_err(|error| {
+        let files = match (&self.copies, &common.providers) {
+            (Some(copies), _) => copies.named.providers.clone(),
+            (None, Some(folder)) => account::files(folder).map_err(|error| {
                 CliError::new(USAGE, format!("--providers {}: {error}", folder.display()))
             })?,
-            None => inventory
+            (None, None) => inventory
                 .providers
                 .iter()
                 .map(|(path, _)| path.clone())
                 .collect(),
         };
+        let mut paths = Vec::new();
         let mut accounts = BTreeMap::new();
         let mut problems = Vec::new();
         for file in files {
             let path = absolute(&file)?;
             let source = self.source(&shorter(&path))?;
+            paths.push(path.clone());
             match account::read(&source, path.parent().unwrap_or(Path::new("/"))) {
                 Ok(account) => {
                     if let Some(first) = accounts.insert(account.name.clone(), account) {
@@ -171,12 +196,19 @@ impl Reader {
         let names: Vec<&str> = accounts.keys().map(String::as_str).collect();
         problems.extend(inventory.check_accounts(&names));
         if problems.is_empty() {
-            Ok((inventory, accounts))
+            Ok((inventory, accounts, paths))
         } else {
             Err(problems.into())
         }
     }
 }
+
+/// An inventory, its accounts by name, and the paths of their files.
+type Estate = (
+    inventory::Inventory,
+    BTreeMap<String, Account>,
+    Vec<PathBuf>,
+);
 
 /// A path without links to where the command was typed.
 pub fn absolute(path: &Path) -> Result<PathBuf, CliError> {

@@ -34,8 +34,11 @@ pub struct Standing {
     pub ask: Ask,
 }
 
+/// An answer, and the way back to who gave it: told when the answer is on disk.
+type Handed = (Answer, oneshot::Sender<()>);
+
 /// A question that lies there, and the way back to who asked.
-type Open = (Ask, oneshot::Sender<Answer>);
+type Open = (Ask, oneshot::Sender<Handed>);
 
 /// The desk.
 pub struct Desk {
@@ -61,21 +64,27 @@ impl Desk {
         self.standing.subscribe()
     }
 
-    /// Hands an answer in. `name`: which question of the step; `None` is its only or oldest one. False: nothing waits there.
-    pub fn answer(&self, step: &StepId, name: Option<&str>, answer: Answer) -> bool {
+    /// Hands an answer in and waits until it is on disk. `name`: which question of the step; `None` is its only or
+    /// oldest one. False: nothing waits there for this person, or the answer could not be kept.
+    pub async fn answer(&self, step: &StepId, name: Option<&str>, answer: Answer) -> bool {
         let taken = {
             let mut open = self.open.lock().expect("no holder panics");
             let key = open
-                .keys()
-                .find(|(id, ask)| id == step && name.is_none_or(|name| name == ask))
-                .cloned();
+                .iter()
+                .find(|((id, ask), (whole, _))| {
+                    id == step
+                        && name.is_none_or(|name| name == ask)
+                        && whole.may_be_answered_by(&answer.by)
+                })
+                .map(|(key, _)| key.clone());
             key.and_then(|key| open.remove(&key))
         };
         self.publish();
-        match taken {
-            Some((_, sender)) => sender.send(answer).is_ok(),
-            None => false,
-        }
+        let Some((_, sender)) = taken else {
+            return false;
+        };
+        let (kept, is_kept) = oneshot::channel();
+        sender.send((answer, kept)).is_ok() && is_kept.await.is_ok()
     }
 
     fn publish(&self) {
@@ -127,13 +136,16 @@ impl Person for Desk {
             .approved
             .iter()
             .find(|(id, _)| id == step && ask.kind == AskKind::Approval);
-        let answer = match flag {
-            Some((_, by)) => Answer {
-                yes: true,
-                by: by.clone(),
-                because: None,
-                how: "--approve".into(),
-            },
+        let (answer, kept) = match flag {
+            Some((_, by)) => {
+                let answer = Answer {
+                    yes: true,
+                    by: by.clone(),
+                    because: None,
+                    how: "--approve".into(),
+                };
+                (answer, None)
+            }
             None => self.wait(step, &ask).await,
         };
         let what = What::Answered {
@@ -145,6 +157,10 @@ impl Person for Desk {
             how: answer.how,
         };
         self.ledger.record(what).await.map_err(|e| dead(&e))?;
+        if let Some(kept) = kept {
+            // Who answered may have left meanwhile.
+            let _ = kept.send(());
+        }
         Ok(Given {
             yes: answer.yes,
             by: answer.by,
@@ -154,7 +170,7 @@ impl Person for Desk {
 }
 
 impl Desk {
-    async fn wait(&self, step: &StepId, ask: &Ask) -> Answer {
+    async fn wait(&self, step: &StepId, ask: &Ask) -> (Answer, Option<oneshot::Sender<()>>) {
         let (sender, receiver) = oneshot::channel();
         let key = (step.clone(), ask.name.clone());
         self.open
@@ -169,14 +185,20 @@ impl Desk {
             Some(limit) => tokio::time::timeout(limit, answered).await.ok().flatten(),
             None => answered.await,
         };
-        answer.unwrap_or_else(|| Answer {
-            yes: false,
-            by: "nobody".into(),
-            because: ask
-                .timeout
-                .map(|limit| format!("no answer within {}", crate::units::duration(limit))),
-            how: "timeout".into(),
-        })
+        match answer {
+            Some((answer, kept)) => (answer, Some(kept)),
+            None => {
+                let nobody = Answer {
+                    yes: false,
+                    by: "nobody".into(),
+                    because: ask
+                        .timeout
+                        .map(|limit| format!("no answer within {}", crate::units::duration(limit))),
+                    how: "timeout".into(),
+                };
+                (nobody, None)
+            }
+        }
     }
 }
 

@@ -99,6 +99,13 @@ impl AtWork {
         Some(step)
     }
 
+    /// Drops what only waits, for a person or for time: it leaves nothing behind, and a resume waits anew.
+    fn let_waiters_go(&self) {
+        for (task, _) in self.steps.values().filter(|(_, waits)| *waits) {
+            task.abort();
+        }
+    }
+
     /// Drops the work for steps that a person has skipped meanwhile.
     fn let_go(&self, state: &RunState) {
         for (step, (task, _)) in &self.steps {
@@ -203,6 +210,11 @@ impl Engine {
         let mut changed = self.shared.ledger.subscribe();
         loop {
             changed.borrow_and_update();
+            // Somebody took the estate over, or the disk is full: nothing more may be done, not even by who only waits.
+            if let Some(dead) = self.shared.ledger.dead() {
+                tasks.shutdown().await;
+                return Err(dead);
+            }
             // Whom they doom is known only when they are: a chain goes down link by link before anything else is asked.
             loop {
                 let doomed = self.shared.ledger.state(RunState::doomed);
@@ -220,6 +232,9 @@ impl Engine {
                     let task = tasks.spawn(async move { carry_out(&shared, &step).await });
                     at_work.begin(task, id.clone(), self.waiters.contains(&id));
                 }
+            }
+            if self.stop.now() != Wish::Go {
+                at_work.let_waiters_go();
             }
             self.shared.ledger.state(|state| at_work.let_go(state));
             if tasks.is_empty() && self.nothing_to_do(phase) {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 pub enum Wish {
     /// Go on.
     Go,
-    /// Start nothing new; wait for what runs.
+    /// Start nothing new; wait for what works. Questions to people and plain waits are dropped.
     Drain,
     /// Leave now; what runs on hosts goes on there.
     Leave,

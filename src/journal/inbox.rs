@@ -137,7 +137,7 @@ impl Inbox {
     }
 }
 
-/// Gives each letter out once, as long as this process lives.
+/// Gives each letter out once, as long as this process lives; one whose moment has not come is put back.
 #[derive(Debug)]
 pub struct InboxWatch {
     inbox: Inbox,
@@ -146,15 +146,20 @@ pub struct InboxWatch {
 }
 
 impl InboxWatch {
-    /// Letters that were not given out before; waits until there are some.
+    /// Letters that were not given out before, or were put back; waits until there are some, and at least one period.
     pub async fn next(&mut self) -> Result<Vec<Letter>, JournalError> {
         loop {
+            tokio::time::sleep(self.period).await;
             let mut letters = self.inbox.letters()?;
             letters.retain(|letter| self.given.insert(letter.name().to_string()));
             if !letters.is_empty() {
                 return Ok(letters);
             }
-            tokio::time::sleep(self.period).await;
         }
+    }
+
+    /// The letter could not be carried out yet: it comes again.
+    pub fn put_back(&mut self, letter: &Letter) {
+        self.given.remove(letter.name());
     }
 }

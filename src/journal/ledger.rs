@@ -38,6 +38,9 @@ use crate::state::transition::Transitions;
 const WAITING_NOTES: usize = 10_000;
 /// What nobody waits for is written after so long, if nothing else takes it along.
 const IDLE: Duration = Duration::from_millis(50);
+/// Whether the estate is still ours is asked before each record that matters, and so often when there is none: a run that
+/// was pushed aside while it waits must leave, for the one that took over waits for its journal.
+const WATCH: Duration = Duration::from_millis(500);
 
 /// What a ledger is made of.
 pub struct Parts {
@@ -305,7 +308,8 @@ impl Writer {
 
     /// Waits for something to do; none when the ledger is closed and everything is written.
     fn gather(&mut self) -> Option<Vec<Item>> {
-        let mut queue = self.room.lock();
+        let room = Arc::clone(&self.room);
+        let mut queue = room.lock();
         loop {
             let idle = queue.waiting.is_empty();
             if queue.awaited > 0 || queue.closed && !idle {
@@ -316,10 +320,18 @@ impl Writer {
                 self.sync_rest();
                 return None;
             }
-            let wake = &self.room.wake;
+            let wake = &room.wake;
             queue.wake_at = usize::from(!idle);
             if idle {
-                queue = wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                let (back, waited) = wake
+                    .wait_timeout(queue, WATCH)
+                    .unwrap_or_else(PoisonError::into_inner);
+                queue = back;
+                if waited.timed_out() {
+                    drop(queue);
+                    self.leave_if_pushed_aside();
+                    queue = room.lock();
+                }
             } else {
                 let (back, waited) = wake
                     .wait_timeout_while(queue, IDLE, |q| q.awaited == 0 && !q.closed)
@@ -360,6 +372,15 @@ impl Writer {
             }));
         }
         Some(batch)
+    }
+
+    fn leave_if_pushed_aside(&mut self) {
+        let lost = self.estate.as_ref().and_then(|held| held.check().err());
+        if let Some(error) = lost
+            && self.room.lock().dead.is_none()
+        {
+            self.die(JournalError::TakenOver(Arc::new(error)));
+        }
     }
 
     /// What nobody waited for is on disk too when the run's process ends in peace.

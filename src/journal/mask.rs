@@ -103,9 +103,11 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
                 question,
                 details,
                 timeout: _,
+                by,
             } = ask;
             all(mask, [name, question]);
             all(mask, details);
+            all(mask, by);
         }
         What::Answered {
             step: _,
@@ -158,8 +160,22 @@ fn header(mask: &Mask, it: &mut Header) {
         steps,
         approved: _,
         plan_path,
+        inventory_path,
+        provider_paths,
     } = it;
-    all(mask, [plan, description, estate, by, version, plan_path]);
+    all(
+        mask,
+        [
+            plan,
+            description,
+            estate,
+            by,
+            version,
+            plan_path,
+            inventory_path,
+        ],
+    );
+    all(mask, provider_paths);
     if let Some(rule) = health {
         all(mask, &mut rule.checks);
     }

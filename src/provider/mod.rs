@@ -114,6 +114,9 @@ pub trait Provider: Send + Sync {
     /// Servers that carry this run's and, if given, this step's tag.
     async fn find(&self, run: &str, step: Option<&str>) -> Result<Vec<Server>, ProviderError>;
 
+    /// All servers of the account, those of others too.
+    async fn servers(&self) -> Result<Vec<Server>, ProviderError>;
+
     /// The server of that exact name.
     async fn by_name(&self, name: &str) -> Result<Option<Server>, ProviderError>;
 

@@ -87,6 +87,8 @@ fn header() -> impl Strategy<Value = Header> {
             steps,
             approved: Vec::new(),
             plan_path: "p.yaml".into(),
+            inventory_path: "inventories/sandbox.yaml".into(),
+            provider_paths: Vec::new(),
         }
     })
 }
@@ -155,6 +157,7 @@ fn what(state: &RunState, kind: u8, pick: u8) -> What {
                 question: "go?".into(),
                 details: Vec::new(),
                 timeout: None,
+                by: Vec::new(),
             },
         },
         13 => What::Answered {

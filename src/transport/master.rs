@@ -157,7 +157,20 @@ pub(super) fn translate(host: &str, said: &str) -> TransportError {
         TransportError::Unreachable { host, why }
     } else if has("Permission denied (") || has("Too many authentication failures") {
         TransportError::Denied { host, why }
-    } else if has("Bad configuration option") || has("Can't open user config file") {
+    } else if [
+        "Bad configuration option",
+        "bad configuration options",
+        "Can't open user config file",
+        "Bad owner or permissions on",
+        "missing argument.",
+        "unsupported option",
+        "no argument after keyword",
+        "extra arguments at end of line",
+    ]
+    .into_iter()
+    .any(has)
+    {
+        // Nothing that waiting could mend.
         TransportError::Local(format!("the ssh_config for `{host}` is not usable: {why}"))
     } else {
         TransportError::Unreachable { host, why }
@@ -232,6 +245,13 @@ mod tests {
             judge("root@x: Permission denied (publickey)."),
             TransportError::Denied { .. }
         ));
+        for mine in [
+            "/home/ada/.ssh/config: line 3: Bad configuration option: hots\r\n/home/ada/.ssh/config: terminating, 1 bad configuration options",
+            "/home/ada/.ssh/config line 2: keyword port extra arguments at end of line",
+            "Bad owner or permissions on /home/ada/.ssh/config",
+        ] {
+            assert!(matches!(judge(mine), TransportError::Local(_)), "{mine}");
+        }
         assert!(matches!(
             judge("\"System is booting up.\" Connection closed by 1.2.3.4 port 22"),
             TransportError::Unreachable { .. }

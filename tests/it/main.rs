@@ -1,6 +1,7 @@
 //! The one integration-test binary: linking is what costs, so every scenario is a module of it.
 
 mod clients;
+mod commands;
 mod data;
 mod dependencies;
 mod docs;

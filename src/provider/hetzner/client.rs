@@ -83,9 +83,13 @@ impl Client {
     pub(super) async fn servers(
         &self,
         doing: &str,
-        filter: (&'static str, &str),
+        filter: Option<(&'static str, &str)>,
     ) -> Result<Vec<Server>, ProviderError> {
-        let call = Call::get(&["servers"]).query(filter.0, filter.1);
+        let all = Call::get(&["servers"]);
+        let call = match filter {
+            Some((name, value)) => all.query(name, value),
+            None => all,
+        };
         self.list(doing, call, "servers").await
     }
 

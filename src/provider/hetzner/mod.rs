@@ -215,14 +215,19 @@ impl Provider for Hetzner {
         let selector = map::selector(run, step);
         let found = self
             .client
-            .servers(&doing, ("label_selector", &selector))
+            .servers(&doing, Some(("label_selector", &selector)))
             .await?;
+        Ok(found.into_iter().map(map::server).collect())
+    }
+
+    async fn servers(&self) -> Result<Vec<Server>, ProviderError> {
+        let found = self.client.servers("listing all servers", None).await?;
         Ok(found.into_iter().map(map::server).collect())
     }
 
     async fn by_name(&self, name: &str) -> Result<Option<Server>, ProviderError> {
         let doing = format!("looking for server `{name}`");
-        let found = self.client.servers(&doing, ("name", name)).await?;
+        let found = self.client.servers(&doing, Some(("name", name))).await?;
         Ok(found
             .into_iter()
             .map(map::server)

@@ -216,6 +216,7 @@ impl Double {
                 question: "go on?".into(),
                 details: Vec::new(),
                 timeout: self.approval_timeout,
+                by: Vec::new(),
             })
             .await?;
         match given.yes {

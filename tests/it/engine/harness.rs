@@ -56,6 +56,7 @@ pub fn services() -> Arc<Services> {
         login_keys: Vec::new(),
         login_user: "root".into(),
         inventory: Arc::new(inventory),
+        planned: Default::default(),
         folder: "/nonexistent".into(),
     })
 }
@@ -92,6 +93,8 @@ pub fn header(steps: &[BoundStep], health: Option<HealthRule>) -> Header {
         steps: steps.to_vec(),
         approved: Vec::new(),
         plan_path: "plans/region-failover.yaml".into(),
+        inventory_path: "inventories/sandbox.yaml".into(),
+        provider_paths: Vec::new(),
     }
 }
 

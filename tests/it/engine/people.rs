@@ -45,7 +45,7 @@ async fn answered(scene: Scene, yes: bool) -> (Ending, RunState, Arc<World>, Dis
             because: Some("so be it".into()),
             how: "command".into(),
         };
-        assert!(desk.answer(&id("go"), None, answer));
+        assert!(desk.answer(&id("go"), None, answer).await);
     };
     let ((came, state), ()) = tokio::join!(run.go(), someone);
     (came.unwrap(), state, world, disk)
@@ -192,7 +192,7 @@ async fn a_mark_on_a_blocked_step_wakes_a_run_that_is_still_at_work() {
             because: None,
             how: "terminal".into(),
         };
-        assert!(desk.answer(&id("hang"), Some("approve"), yes));
+        assert!(desk.answer(&id("hang"), Some("approve"), yes).await);
     };
     let ((came, _), ()) = tokio::join!(run.go(), someone);
     assert_eq!(came.unwrap(), ended(RunResult::MetWithExceptions));

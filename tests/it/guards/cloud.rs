@@ -114,3 +114,70 @@ fn nothing_is_sent_to_a_stranger_at_the_address_of_a_new_server() {
     let ran = shop.resume(&ran);
     assert_eq!(ran.code, Some(0), "{}", ran.said());
 }
+
+#[test]
+fn limits_are_refused_with_the_sum_and_a_group_of_regions_is_a_ladder() {
+    let shop = Shop::without_servers();
+    let roles = [("db", "cx33"), ("web", "cx23")];
+    let plan = shop.plan(
+        "servers",
+        &plan_for(&roles).replace("hetzner/nbg1", "hetzner/eu"),
+    );
+    let limits = |limits: &str| {
+        let account = shop.home().join("providers/sandbox-hetzner.yaml");
+        let text = std::fs::read_to_string(&account).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.retain(|line| !line.starts_with("limits:") && !line.starts_with("regions:"));
+        // A place without room: the next one of the group is taken.
+        let text = format!(
+            "{}\nregions: {{ eu: [hel1, nbg1] }}\n{limits}",
+            lines.join("\n")
+        );
+        std::fs::write(account, text).unwrap();
+    };
+    let none = |said: &str| {
+        let servers = shop.lever("servers");
+        assert_eq!(
+            servers["servers"].as_array().unwrap().len(),
+            0,
+            "{said}\n{servers}"
+        );
+    };
+
+    limits("limits: { servers: 1 }\n");
+    let ran = shop.run(&plan, &[]);
+    assert_eq!(ran.code, Some(5), "{}", ran.said());
+    assert!(
+        ran.said().contains("2 are more than its limit of 1"),
+        "{}",
+        ran.said()
+    );
+    none(&ran.said());
+
+    limits("limits: { monthly_cost: 1.5 }\n");
+    let ran = shop.run(&plan, &[]);
+    assert_eq!(ran.code, Some(5), "{}", ran.said());
+    assert!(
+        ran.said().contains("is more than its limit of 1.50"),
+        "{}",
+        ran.said()
+    );
+    none(&ran.said());
+
+    limits("limits: { servers: 2, monthly_cost: 500 }\n");
+    let ran = shop.run(&plan, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.said());
+    assert_eq!(
+        shop.lever("servers")["servers"].as_array().unwrap().len(),
+        2
+    );
+
+    // They stand there now, and count.
+    let ran = shop.run(&plan, &[]);
+    assert_eq!(ran.code, Some(5), "{}", ran.said());
+    assert!(
+        ran.said().contains("2 servers stand there"),
+        "{}",
+        ran.said()
+    );
+}

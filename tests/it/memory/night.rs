@@ -78,6 +78,8 @@ pub fn header(steps: Vec<BoundStep>) -> Header {
         steps,
         approved: Vec::new(),
         plan_path: "plans/region-failover.yaml".into(),
+        inventory_path: "inventories/sandbox.yaml".into(),
+        provider_paths: Vec::new(),
     }
 }
 
@@ -352,6 +354,7 @@ pub fn until_the_question() -> Night {
                 question: "Move the shop's traffic to the new region?".into(),
                 details: vec!["shop-db: newest record 02:04:10".into()],
                 timeout: Some(minutes(20)),
+                by: Vec::new(),
             },
         },
     );

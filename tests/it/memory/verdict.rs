@@ -143,6 +143,7 @@ fn asked(mut night: Night, how: &str, because: Option<&str>) -> Night {
         question: "go?".into(),
         details: Vec::new(),
         timeout: Some(minutes(20)),
+        by: Vec::new(),
     };
     night.says(1, What::Asked { step: id("a"), ask });
     night.says(

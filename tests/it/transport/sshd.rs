@@ -92,13 +92,13 @@ impl Sshd {
         Ssh::with_root(self.settings(), &self.jobs())
     }
 
-    /// Cuts every connection, with the sessions on it.
+    /// Cuts every connection, with the sessions on it. The connections first: a session that dies before its connection
+    /// is still reported over it.
     pub fn cut(&self) {
-        for connection in self.connections() {
-            for session in children(connection) {
-                kill(session);
-            }
-            kill(connection);
+        let connections = self.connections();
+        let sessions: Vec<i32> = connections.iter().copied().flat_map(children).collect();
+        for pid in connections.into_iter().chain(sessions) {
+            kill(pid);
         }
     }
 

@@ -1,0 +1,169 @@
+//! Commands beside a run at work: answers, a stop, another inventory, a takeover. The runs only ask, so they need no world.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PLAN: &str = "version: 1\nname: ask\ninventory: none.yaml\nsteps:\n  go: { manual: Shall it go on?, approval: { by: [ops] } }\n";
+const INVENTORY: &str =
+    "version: 1\nname: desk\npeople:\n  ops: [{ name: Ada Example }, { name: ben }]\n";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("plan.yaml"), PLAN).unwrap();
+        std::fs::write(folder.path().join("desk.yaml"), INVENTORY).unwrap();
+        Self(folder)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dr-plan"));
+        command
+            .current_dir(self.0.path())
+            .env("XDG_STATE_HOME", self.0.path().join("state"))
+            .env("USER", "carol")
+            .stdin(Stdio::null())
+            .args(words);
+        command
+    }
+
+    fn says(&self, words: &[&str], code: i32) -> String {
+        said(self.command(words).output().unwrap(), words, code)
+    }
+
+    fn begin(&self, words: &[&str]) -> Child {
+        let err = std::fs::File::create(self.0.path().join("err")).unwrap();
+        self.command(words)
+            .stdout(Stdio::null())
+            .stderr(err)
+            .spawn()
+            .unwrap()
+    }
+
+    fn run(&self) -> Child {
+        let run = self.begin(&["run", "plan.yaml", "--inventory", "desk.yaml", "--yes"]);
+        self.wait_for_question();
+        run
+    }
+
+    fn wait_for_question(&self) {
+        let asks = || {
+            let status = self.command(&["status", "last"]).output().unwrap();
+            String::from_utf8_lossy(&status.stdout).contains("dr-plan approve")
+        };
+        until("the question", asks);
+    }
+
+    fn err(&self) -> String {
+        std::fs::read_to_string(self.0.path().join("err")).unwrap_or_default()
+    }
+}
+
+fn said(output: Output, words: &[&str], code: i32) -> String {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(code), "{words:?}\n{text}");
+    text
+}
+
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The exit code, waited for with a limit.
+#[track_caller]
+fn ended(child: &mut Child, folder: &Folder) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("it does not end: {}", folder.err());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn only_those_who_are_named_can_answer_and_their_names_are_kept() {
+    let folder = Folder::new();
+    let mut run = folder.run();
+    let refused = folder.says(&["approve", "last", "go"], 2);
+    assert!(refused.contains("Ada Example, ben"), "{refused}");
+    let refused = folder.says(&["approve", "last", "go", "--as", "Mallory"], 2);
+    assert!(refused.contains("--as NAME"), "{refused}");
+    // Names are words: neither capitals nor a machine behind them make another person.
+    folder.says(&["approve", "last", "go", "--as", "Ben@desk"], 0);
+    assert_eq!(ended(&mut run, &folder), Some(0), "{}", folder.err());
+    let report = folder.says(&["report", "last"], 0);
+    assert!(report.contains("Ben@desk"), "{report}");
+}
+
+#[test]
+fn a_plan_that_asks_people_nobody_knows_is_refused() {
+    let folder = Folder::new();
+    let plan = PLAN.replace("[ops]", "[opps]");
+    std::fs::write(folder.0.path().join("plan.yaml"), plan).unwrap();
+    let words = ["validate", "plan.yaml", "--inventory", "desk.yaml"];
+    let refused = folder.says(&words, 3);
+    assert!(refused.contains("did you mean `ops`?"), "{refused}");
+}
+
+#[test]
+fn one_interrupt_drops_the_question_and_a_resume_asks_again_with_the_run_s_own_inventory() {
+    let folder = Folder::new();
+    let mut run = folder.run();
+    signal(&run, Signal::INT);
+    assert_eq!(ended(&mut run, &folder), Some(5), "{}", folder.err());
+
+    // The plan names another inventory, which does not exist: the run keeps to the one it was begun with.
+    let refused = folder.says(&["resume", "last", "--inventory", "desk.yaml"], 2);
+    assert!(refused.contains("begun with"), "{refused}");
+    std::fs::remove_file(folder.0.path().join("desk.yaml")).unwrap();
+    let mut resumed = folder.begin(&["resume", "last"]);
+    folder.wait_for_question();
+    folder.says(&["approve", "last", "go", "--as", "ada example"], 0);
+    assert_eq!(ended(&mut resumed, &folder), Some(0), "{}", folder.err());
+}
+
+#[test]
+fn a_takeover_goes_on_where_the_living_owner_has_to_leave() {
+    let folder = Folder::new();
+    let mut first = folder.run();
+    let id = run_id(&folder.0.path().join("state/dr-plan/runs"));
+    let refused = folder.says(&["resume", "last"], 6);
+    assert!(refused.contains("is in the hands of"), "{refused}");
+    folder.says(&["resume", "last", "--take-over", "01someother"], 6);
+    assert!(first.try_wait().unwrap().is_none(), "{}", folder.err());
+
+    let mut second = folder.begin(&["resume", "last", "--take-over", &id]);
+    let left = ended(&mut first, &folder);
+    assert!(left.is_some_and(|code| code != 0), "{left:?}");
+    folder.wait_for_question();
+    folder.says(&["approve", "last", "go", "--as", "ben"], 0);
+    assert_eq!(ended(&mut second, &folder), Some(0), "{}", folder.err());
+}
+
+fn run_id(runs: &Path) -> String {
+    let mut names = std::fs::read_dir(runs).unwrap();
+    let name = names.next().unwrap().unwrap().file_name();
+    name.into_string().unwrap()
+}
