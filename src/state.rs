@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use crate::event::{Ask, BoundStep, Event, Header, Mark, OnFailure, RunResult, Was, What};
 use crate::ids::StepId;
-use crate::kind::{Evidence, Failure, Finding, Observation, Output, Resource};
+use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Resource};
 
 pub use reporter::Reporter;
 pub use verdict::{judge, judge_so_far};
@@ -404,6 +404,10 @@ impl RunState {
                 .iter()
                 .map(|step| (step.stand(), step.attempt))
                 .collect(),
+            (0..self.steps.len())
+                .filter(|at| self.steps[*at].tells_the_end())
+                .collect(),
+            self.result.is_some(),
         )
     }
 
@@ -722,7 +726,8 @@ impl RunState {
         self.taken_up = when;
         self.stopped = None;
         self.stopping = None;
-        self.result = None;
+        // People were told of an end that is none: they are told anew.
+        let told_an_end = self.result.take().is_some();
         self.unhealthy = None;
         if self.healthy_since.is_none() {
             self.health = None;
@@ -732,6 +737,11 @@ impl RunState {
             // A question dies with the process that asked it; it is asked again.
             self.close_question(at, before);
             let step = &mut self.steps[at];
+            if told_an_end && step.tells_the_end() {
+                step.status = Status::Waiting;
+                step.ended = None;
+                step.notes.clear();
+            }
             match step.status {
                 Status::Failed(_) | Status::Doomed(_) | Status::Blocked(_) | Status::Running => {
                     step.status = Status::Waiting;
@@ -811,6 +821,13 @@ impl StepState {
             answers: Vec::new(),
             waited: Duration::ZERO,
         }
+    }
+
+    /// A message of `finally`: it says how the run ended.
+    fn tells_the_end(&self) -> bool {
+        self.bound.finally
+            && self.bound.effect == Effect::Tell
+            && !matches!(self.status, Status::LeftOut(_) | Status::Skipped)
     }
 
     fn stand(&self) -> Stand {

@@ -50,7 +50,11 @@ impl Notify {
     /// Where the message goes. The address of a webhook is often all that protects it.
     async fn address(&self, cx: &Context) -> Result<Secret, Failure> {
         match cx.services.inventory.notify.get(&self.to) {
-            Some(Channel::Webhook(Address::Text(text))) => Ok(Secret::new(text.clone())),
+            Some(Channel::Webhook(Address::Text(text))) => {
+                let address = Secret::new(text.clone());
+                cx.services.mask.learn(&address);
+                Ok(address)
+            }
             Some(Channel::Webhook(Address::Secret(reference))) => {
                 cx.services.secrets.fetch(reference).await
             }

@@ -130,10 +130,13 @@ async fn one(
             step: id.clone(),
             observation: Observation::Absent,
         });
-        let verified = look_until(&*action, &cx, clock, policy.waits).await?;
+        let once = policy.waits || policy.effect != Effect::Read;
+        let verified = look_until(&*action, &cx, clock, once).await;
         let verified = match marked {
-            Some((by, because)) => verified.and(format!("{by} marked it as done"), because),
-            None => verified,
+            Some((by, because)) => verified
+                .map_err(|failure| failure.at(format!("{by} marked it as done, and it is not")))?
+                .and(format!("{by} marked it as done"), because),
+            None => verified?,
         };
         return Ok(Came::Done {
             verified,

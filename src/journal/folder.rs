@@ -41,7 +41,7 @@ pub enum FolderError {
     #[error("{} was changed after the run began", .0.display())]
     Changed(PathBuf),
     /// No run of that name.
-    #[error("there is no run `{name}` in {}", state.display())]
+    #[error("{}", no_such_run(name, state))]
     NoSuchRun {
         /// What was asked for.
         name: String,
@@ -56,6 +56,16 @@ pub enum FolderError {
         /// What it could mean.
         all: Vec<RunId>,
     },
+}
+
+fn no_such_run(name: &str, state: &Path) -> String {
+    match name {
+        "last" => format!(
+            "no run has been begun yet (runs are kept in {})",
+            state.display()
+        ),
+        _ => format!("there is no run `{name}` in {}", state.display()),
+    }
 }
 
 /// A run's folder.

@@ -119,6 +119,9 @@ pub struct Transitions {
     seq: u64,
     index: Arc<HashMap<StepId, usize>>,
     stands: Vec<(Stand, u32)>,
+    /// Steps that told people how it ended.
+    last_words: Vec<usize>,
+    has_result: bool,
 }
 
 impl Transitions {
@@ -126,8 +129,16 @@ impl Transitions {
         seq: u64,
         index: Arc<HashMap<StepId, usize>>,
         stands: Vec<(Stand, u32)>,
+        last_words: Vec<usize>,
+        has_result: bool,
     ) -> Self {
-        Self { seq, index, stands }
+        Self {
+            seq,
+            index,
+            stands,
+            last_words,
+            has_result,
+        }
     }
 
     /// The number of the last admitted event.
@@ -142,6 +153,12 @@ impl Transitions {
             Some(at) => {
                 let (stand, attempt) = self.stands[at];
                 self.stands[at] = next(stand, attempt, event)?;
+                if let What::Marked {
+                    mark: Mark::Skip, ..
+                } = event.what
+                {
+                    self.last_words.retain(|tells| *tells != at);
+                }
             }
             None if matches!(event.what, What::Resumed { .. }) => {
                 for (stand, _) in &mut self.stands {
@@ -149,7 +166,13 @@ impl Transitions {
                         *stand = Stand::Waiting;
                     }
                 }
+                if std::mem::take(&mut self.has_result) {
+                    for at in &self.last_words {
+                        self.stands[*at].0 = Stand::Waiting;
+                    }
+                }
             }
+            None if matches!(event.what, What::Ended { .. }) => self.has_result = true,
             None => {}
         }
         self.seq = event.seq;
