@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::ask_at_terminal;
 use super::failure::{CliError, OK, Outcome, STOPPED, code_of};
+use super::tell;
 use crate::action::Services;
 use crate::engine::{Answer, Desk, Ending, Engine, Stop, StopHandle, Wish, precheck};
 use crate::event::{Mark, What};
@@ -56,12 +57,19 @@ impl Conduct {
         let questions = self
             .interactive
             .then(|| tokio::spawn(ask_at_terminal(desk.clone())));
+        let waits = tokio::spawn(tell::questions(
+            self.services.clone(),
+            self.ledger.clone(),
+            desk.standing(),
+        ));
         let came = self.go(&desk, stop).await;
         signals.abort();
         letters.abort();
+        waits.abort();
         if let Some(questions) = questions {
             questions.abort();
         }
+        tell::the_end(&self.services, &self.ledger).await;
         for host in self.services.hosts.all() {
             host.disconnect().await;
         }

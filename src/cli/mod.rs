@@ -22,6 +22,7 @@ mod services;
 mod sources;
 mod ssh;
 mod status;
+mod tell;
 mod validate;
 
 use std::io::Write;

@@ -56,7 +56,14 @@ fn a_lost_region_comes_back_in_another_one_with_the_orders_of_the_backup() {
             server("shop-web-1", "fsn1", "off"),
         ]
     );
-    assert_eq!(shop.messages().len(), 1);
+    // The plan's own word at the end, and the one that the pager asked for.
+    let told = shop.told("/ops");
+    assert!(told.len() == 1 && told[0].contains("MET"), "{told:?}");
+    let told = shop.told("/bot/sendMessage");
+    assert!(
+        told.len() == 1 && told[0].contains("has ended: MET"),
+        "{told:?}"
+    );
     let saved = std::fs::read_to_string(shop.run_folder().join("report.json")).unwrap();
     assert!(saved.contains("\"MET\""), "{saved}");
 }

@@ -289,6 +289,15 @@ impl Shop {
             .collect()
     }
 
+    /// The texts that arrived at one address.
+    pub fn told(&self, path: &str) -> Vec<String> {
+        let messages = self.messages().into_iter();
+        messages
+            .filter(|message| message["path"] == path)
+            .map(|message| message["body"]["text"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// Asks the old database, before the loss.
     #[track_caller]
     pub fn ask_source(&self, sql: &str) -> String {
