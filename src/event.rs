@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, StepId};
-use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Output, Resource};
+use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Open, Output, Resource};
 pub use crate::kind::{OnFailure, Was};
 
 /// An event in its envelope.
@@ -132,6 +132,9 @@ pub enum What {
         output: Output,
         /// What was looked at.
         evidence: Vec<Evidence>,
+        /// What it leaves for people to see to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        open: Vec<Open>,
     },
     /// The step failed for this run.
     Failed {

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use crate::event::{Ask, BoundStep, Event, Header, Mark, OnFailure, RunResult, Was, What};
 use crate::ids::StepId;
-use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Resource};
+use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Open, Output, Resource};
 
 pub use reporter::Reporter;
 pub use verdict::{judge, judge_so_far};
@@ -96,6 +96,8 @@ pub struct StepState {
     pub output: Output,
     /// What its verify looked at.
     pub evidence: Vec<Evidence>,
+    /// What it leaves for people to see to.
+    pub left_open: Vec<Open>,
     /// Notes by name.
     pub notes: HashMap<String, serde_json::Value>,
     /// The last progress: phase, done, total, unit.
@@ -511,8 +513,10 @@ impl RunState {
                 already,
                 output,
                 evidence,
+                open,
                 ..
             } => {
+                step.left_open = open.clone();
                 step.already = *already;
                 step.output = output.clone();
                 step.evidence = evidence.clone();
@@ -814,6 +818,7 @@ impl StepState {
             ended: None,
             output: Output::new(),
             evidence: Vec::new(),
+            left_open: Vec::new(),
             notes: HashMap::new(),
             progress: None,
             retries: Vec::new(),

@@ -42,7 +42,8 @@ pub use services::{Secrets, Services};
 
 use async_trait::async_trait;
 
-use crate::kind::{Evidence, Failure, Finding, Observation, Output};
+use crate::clock::Timestamp;
+use crate::kind::{Evidence, Failure, Finding, Observation, Open, Output};
 
 /// What a verify brings back when it agrees with the world.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,8 @@ pub struct Verified {
     pub output: Output,
     /// What was looked at.
     pub evidence: Vec<Evidence>,
+    /// What it leaves for people to see to.
+    pub open: Vec<Open>,
 }
 
 impl Verified {
@@ -59,6 +62,7 @@ impl Verified {
         Self {
             output: Output::new(),
             evidence: vec![Evidence::new(what, saw)],
+            open: Vec::new(),
         }
     }
 
@@ -66,6 +70,16 @@ impl Verified {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.output.insert(name.to_string(), value.into());
+        self
+    }
+
+    /// Adds a thing that stays open, for good or until it settles by itself.
+    #[must_use]
+    pub fn leaves(mut self, what: impl Into<String>, until: Option<Timestamp>) -> Self {
+        self.open.push(Open {
+            what: what.into(),
+            until,
+        });
         self
     }
 

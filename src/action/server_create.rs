@@ -422,6 +422,13 @@ impl Action for ServerCreate {
             Verified::seen(format!("{} at {}", server.name, rung.account), "running")
                 .and(format!("ssh to {}", facts.address), said)
                 .and("the bootstrap host key", "is refused after its rotation")
+                .leaves(
+                    format!(
+                        "{} ({}) stands in no inventory yet: nothing backs it up, nothing watches it",
+                        self.role, server.name
+                    ),
+                    None,
+                )
                 .with("host", self.role.clone())
                 .with("name", server.name.clone())
                 .with("id", server.id.clone())

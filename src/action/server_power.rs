@@ -176,11 +176,27 @@ impl Action for ServerPower {
                 format!("{} is {}", self.server, self.word()),
                 format!("attested by {word}"),
             )
+            .leaves(
+                format!(
+                    "{} was not seen to be {}: {word}. Look at it as soon as its provider answers",
+                    self.server,
+                    self.word()
+                ),
+                None,
+            )
             .with("proof", "attested"));
         }
         if let Some(why) = cx.noted_text("skipped") {
             return Ok(
                 Verified::seen(self.server.clone(), format!("skipped: {why}"))
+                    .leaves(
+                        format!(
+                            "{} is not known to be {}: {why}. If it comes back it must take no writes",
+                            self.server,
+                            self.word()
+                        ),
+                        None,
+                    )
                     .with("proof", "none"),
             );
         }

@@ -50,6 +50,7 @@ async fn until_its_outcome(shared: &Shared, id: &StepId) -> Result<(), JournalEr
                     already,
                     output: verified.output,
                     evidence: verified.evidence,
+                    open: verified.open,
                 };
                 return shared.ledger.record(what).await.map(drop);
             }

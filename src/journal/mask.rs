@@ -77,9 +77,11 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
             already: _,
             output,
             evidence: e,
+            open,
         } => {
             map(mask, output);
             evidence(mask, e);
+            all(mask, open.iter_mut().map(|open| &mut open.what));
         }
         What::Failed {
             step: _,

@@ -117,6 +117,7 @@ fn what(state: &RunState, kind: u8, pick: u8) -> What {
             already: false,
             output: Output::new(),
             evidence: Vec::new(),
+            open: Vec::new(),
         },
         5 => What::Failed { step, failure },
         6 | 7 => match state.doomed().first() {
@@ -244,6 +245,7 @@ proptest! {
                     already: false,
                     output: Output::new(),
                     evidence: Vec::new(),
+                    open: Vec::new(),
                 },
                 (None, None) => break,
             };
