@@ -459,7 +459,13 @@ impl RunState {
                 self.unhealthy = None;
             }
             What::Unhealthy { why } => self.unhealthy = Some(why.clone()),
-            What::Stopped { why, hint } => self.stopped = Some((why.clone(), hint.clone())),
+            What::Stopped { why, hint } => {
+                self.stopped = Some((why.clone(), hint.clone()));
+                // A question dies with the process that asked it.
+                for at in 0..self.steps.len() {
+                    self.close_question(at, event.at);
+                }
+            }
             What::Ended { result, because } => self.result = Some((*result, because.clone())),
             _ => {}
         }
@@ -508,6 +514,7 @@ impl RunState {
             } => {
                 step.retries.push((*attempt, failure.clone()));
                 step.in_doubt = false;
+                step.started.get_or_insert(event.at);
             }
             What::Done {
                 already,
@@ -546,6 +553,7 @@ impl RunState {
                     }
                     Mark::Done => {
                         step.marked_done = Some(words);
+                        step.skipped = None;
                         // A step that is at work goes on: made ready again, it would be begun twice.
                         if step.status != Status::Running {
                             step.ended = None;
@@ -841,7 +849,8 @@ impl StepState {
             Status::Running => Stand::Running,
             Status::Blocked(_) => Stand::Blocked,
             Status::Failed(_) | Status::Doomed(_) => Stand::Bad,
-            Status::Done | Status::LeftOut(_) | Status::Skipped => Stand::Good,
+            Status::Done | Status::LeftOut(_) => Stand::Good,
+            Status::Skipped => Stand::Skipped,
         }
     }
 

@@ -115,6 +115,11 @@ pub trait Action: Send + Sync {
     /// Takes back what apply made, as the kind's `undo` word says. Looks first; safe to call again.
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure>;
 
+    /// Those whom it asks, by name, if only they may answer.
+    fn asks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Local files that it reads and that belong to the plan. A run keeps copies, and a resume reads those. Never a secret.
     fn files(&self) -> Vec<std::path::PathBuf> {
         Vec::new()
@@ -132,6 +137,11 @@ pub trait Look: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// See [`Action::asks`].
+    fn asks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// One look. A failure with reason `Verify`, `Unreachable` or `Timeout` is looked at again until the step's deadline.
     async fn look(&self, cx: &Context) -> Result<Verified, Failure>;
 }
@@ -144,6 +154,10 @@ impl<T: Look> Action for T {
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         Look::precheck(self, cx).await
+    }
+
+    fn asks(&self) -> Vec<String> {
+        Look::asks(self)
     }
 
     async fn observe(&self, _cx: &Context) -> Result<Observation, Failure> {

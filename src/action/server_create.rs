@@ -320,7 +320,7 @@ impl Action for ServerCreate {
                 )
                 .await
             {
-                Ok(words) => findings.push(Finding::verified(words)),
+                Ok(found) => findings.extend(found),
                 Err(failure) => refused.push(failure),
             }
         }
@@ -360,6 +360,18 @@ impl Action for ServerCreate {
         let provider = cx.services.provider(&rung.account)?;
         let name = self.name(cx);
         Ok(match provider.by_name(&name).await? {
+            Some(server)
+                if server
+                    .tags
+                    .as_ref()
+                    .is_some_and(|tags| tags.run == cx.run.as_str()) =>
+            {
+                let step = server.tags.as_ref().map_or("", |tags| &tags.step);
+                Observation::Foreign {
+                    what: format!("`{name}` was made by the step `{step}` of this run"),
+                    hint: Some("give the two steps different roles and begin anew".into()),
+                }
+            }
             Some(server) => Observation::Foreign {
                 what: format!(
                     "`{name}` exists at {} ({}) and was not made by this run",

@@ -165,6 +165,12 @@ impl Action for ServerPower {
                 if matches!(failure.reason, Reason::Busy | Reason::RateLimited) {
                     return Err(failure);
                 }
+                // The answer may have been lost, and not the deed.
+                if let Ok((_, server)) = self.server(cx).await
+                    && self.as_wanted(server.power)
+                {
+                    return Ok(());
+                }
                 self.without_proof(cx, &failure).await
             }
         }

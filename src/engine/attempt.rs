@@ -39,7 +39,7 @@ fn has_ended(shared: &Shared, id: &StepId) -> bool {
 async fn until_its_outcome(shared: &Shared, id: &StepId) -> Result<(), JournalError> {
     let policy = shared.work.policy(id);
     let clock = Arc::new(StepClock::new(policy.timeout, policy.within));
-    let mut backoff = Backoff::new(policy.backoff, Duration::from_secs(60));
+    let mut backoff = Backoff::new(policy.backoff, Duration::from_secs(15));
     let mut failures = 0;
     loop {
         let came = clock.within(one(shared, id, &policy, &clock)).await;
@@ -68,8 +68,9 @@ async fn until_its_outcome(shared: &Shared, id: &StepId) -> Result<(), JournalEr
         };
         failures += 1;
         let wait = failure.retry_after.unwrap_or_else(|| backoff.wait());
-        let again =
-            failures < policy.attempts && policy.retries(failure.reason) && clock.allows(wait);
+        let once_more =
+            failures < policy.attempts || policy.waits_out(failure.reason, clock.passed() + wait);
+        let again = once_more && policy.retries(failure.reason) && clock.allows(wait);
         if !again {
             return shared
                 .ledger

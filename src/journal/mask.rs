@@ -196,6 +196,7 @@ fn header(mask: &Mask, it: &mut Header) {
             finally: _,
             left_out,
             title,
+            asks,
             expect: _,
             phase,
             owner,
@@ -203,6 +204,7 @@ fn header(mask: &Mask, it: &mut Header) {
             runbook_url,
         } = step;
         all(mask, [kind, title]);
+        all(mask, asks);
         for optional in [left_out, phase, owner, notes, runbook_url] {
             all(mask, optional);
         }

@@ -264,7 +264,9 @@ pub fn closing(report: &Report) -> String {
         line("", &format!("- and {more} more in the report"));
     }
     for hint in report.next.iter().take(MANY) {
-        line("hint:", &plain(hint));
+        for (at, part) in hint.lines().enumerate() {
+            line(if at == 0 { "hint:" } else { "" }, &plain(part));
+        }
     }
     text
 }

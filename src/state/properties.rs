@@ -62,6 +62,7 @@ fn header() -> impl Strategy<Value = Header> {
                 finally: at >= ordinary,
                 left_out: (flags % 11 == 0).then(|| "another mode".into()),
                 title: String::new(),
+                asks: Vec::new(),
                 expect: None,
                 phase: None,
                 owner: None,

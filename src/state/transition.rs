@@ -20,13 +20,15 @@ pub enum Stand {
     Blocked,
     /// Failed or doomed.
     Bad,
-    /// Done, skipped or left out.
+    /// Done or left out.
     Good,
+    /// A person called it needless; they may take that back.
+    Skipped,
 }
 
 impl Stand {
     fn ended(self) -> bool {
-        matches!(self, Stand::Bad | Stand::Good)
+        matches!(self, Stand::Bad | Stand::Good | Stand::Skipped)
     }
 
     fn word(self) -> &'static str {
@@ -35,7 +37,8 @@ impl Stand {
             Stand::Running => "running",
             Stand::Blocked => "blocked",
             Stand::Bad => "failed or doomed",
-            Stand::Good => "done, skipped or left out",
+            Stand::Good => "done or left out",
+            Stand::Skipped => "skipped",
         }
     }
 }
@@ -70,8 +73,8 @@ pub fn next(stand: Stand, attempt: u32, event: &Event) -> Result<(Stand, u32), S
         What::Asked { .. } if stand.ended() => return wrong("asked about"),
         What::Asked { .. } if stand == Stand::Waiting => Stand::Running,
         What::Marked { mark, .. } => match (mark, stand) {
-            (Mark::Skip, Stand::Good) => return wrong("skipped"),
-            (Mark::Skip, _) => Stand::Good,
+            (Mark::Skip, Stand::Good | Stand::Skipped) => return wrong("skipped"),
+            (Mark::Skip, _) => Stand::Skipped,
             (Mark::Done, Stand::Good) => return wrong("marked done"),
             (Mark::Done, Stand::Running) => Stand::Running,
             (Mark::Done, _) => Stand::Waiting,
@@ -162,7 +165,7 @@ impl Transitions {
             }
             None if matches!(event.what, What::Resumed { .. }) => {
                 for (stand, _) in &mut self.stands {
-                    if *stand != Stand::Good {
+                    if !matches!(stand, Stand::Good | Stand::Skipped) {
                         *stand = Stand::Waiting;
                     }
                 }

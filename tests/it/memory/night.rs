@@ -48,6 +48,7 @@ pub fn step(name: &str, title: &str, effect: Effect, needs: &[&str]) -> BoundSte
         finally: false,
         left_out: None,
         title: title.into(),
+        asks: Vec::new(),
         expect: None,
         phase: None,
         owner: None,
