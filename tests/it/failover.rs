@@ -6,5 +6,5 @@ mod people;
 mod plain;
 mod refused;
 mod restoring;
-mod shop;
+pub mod shop;
 mod signals;

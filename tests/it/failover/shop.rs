@@ -398,6 +398,25 @@ impl Shop {
             .collect()
     }
 
+    /// Whether the last run has recorded it.
+    pub fn has_event(&self, event: &str, step: &str) -> bool {
+        let journal = self.journal();
+        let mut events = journal.iter().map(|record| &record["what"]);
+        events.any(|what| what["event"] == event && what["step"] == step)
+    }
+
+    #[track_caller]
+    pub fn wait_for_event(&self, event: &str, step: &str) {
+        wait_for(
+            || {
+                // The folder of the run comes a moment after the process.
+                let begun = self.path("state/dr-plan/runs").exists();
+                (begun && self.has_event(event, step)).then_some(())
+            },
+            || format!("`{event}` of `{step}`\n{}", self.story()),
+        );
+    }
+
     /// The process of the run that is at work, as it is counted in the world.
     pub fn orchestrator(&self) -> u64 {
         let estates = self.path("state/dr-plan/estates");
