@@ -72,6 +72,7 @@ impl Verb for DatasetRestore {
     const SUMMARY: &'static str =
         "Restores a dataset under a new name, verifies it, and swaps it in.";
     const TIMEOUT: Duration = DEADLINE;
+    const TAKES: Duration = Duration::from_secs(300);
     const TAKES_VERIFY: bool = true;
 
     fn sample(&self) -> Output {

@@ -105,6 +105,32 @@ pub trait Action: Send + Sync {
     fn files(&self) -> Vec<std::path::PathBuf> {
         Vec::new()
     }
+
+    /// What it would say to people: a preview prints it instead. Its arguments may hold placeholders (`<db.ipv4>`).
+    fn message(&self, _cx: &Context) -> Option<String> {
+        None
+    }
+
+    /// What it would create, and what a month of that costs. Asked by a preview; reads only.
+    async fn costs(&self, _cx: &Context) -> Result<Vec<Cost>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// How long it takes, where its arguments say so.
+    fn takes(&self) -> Option<std::time::Duration> {
+        None
+    }
+}
+
+/// Something that would be created.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Cost {
+    /// The account that pays.
+    pub account: String,
+    /// What: its type and place.
+    pub what: String,
+    /// A month's price, net, in the account's currency; none if the provider names no price.
+    pub monthly: Option<f64>,
 }
 
 /// An action that only looks: its verify is all it does.
@@ -120,6 +146,11 @@ pub trait Look: Send + Sync {
 
     /// One look. A failure with reason `Verify`, `Unreachable` or `Timeout` is looked at again until the step's deadline.
     async fn look(&self, cx: &Context) -> Result<Verified, Failure>;
+
+    /// See [`Action::takes`].
+    fn takes(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 #[async_trait]
@@ -146,6 +177,10 @@ impl<T: Look> Action for T {
 
     async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
         Ok(vec![Evidence::new("a look", "leaves nothing to take back")])
+    }
+
+    fn takes(&self) -> Option<std::time::Duration> {
+        Look::takes(self)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::first_contact::{self, bootstrap_key, cloud_config};
 use super::server_place::{Rung, rungs};
-use super::{Action, Bind, Context, HostFacts, Verb, Verified};
+use super::{Action, Bind, Context, Cost, HostFacts, Verb, Verified};
 use crate::kind::{
     Effect, Evidence, Failure, Finding, Observation, Output, Reason, Resource, Undo,
 };
@@ -64,6 +64,7 @@ impl Verb for ServerCreate {
     const UNDO: Undo = Undo::DeleteOwn;
     const SUMMARY: &'static str = "Creates a server and waits until it can be used.";
     const TIMEOUT: Duration = Duration::from_secs(900);
+    const TAKES: Duration = Duration::from_secs(90);
 
     fn sample(&self) -> Output {
         let rung = self.all_places().first().cloned().unwrap_or_default();
@@ -334,6 +335,24 @@ impl Action for ServerCreate {
                 .map(|failure| Finding::warning(failure.message)),
         );
         Ok(findings)
+    }
+
+    async fn costs(&self, cx: &Context) -> Result<Vec<Cost>, Failure> {
+        let mut refused = Vec::new();
+        for rung in &self.rungs {
+            let provider = cx.services.provider(&rung.account)?;
+            match rung.offer(&*provider, self.size.as_ref()).await {
+                Ok(offer) => {
+                    return Ok(vec![Cost {
+                        account: rung.account.clone(),
+                        what: format!("server {} at {}/{}", offer.name, rung.account, rung.region),
+                        monthly: offer.monthly,
+                    }]);
+                }
+                Err(failure) => refused.push(failure),
+            }
+        }
+        Err(all_of(refused))
     }
 
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {

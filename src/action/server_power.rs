@@ -43,6 +43,7 @@ impl Verb for ServerPower {
     const UNDO: Undo = Undo::RestorePrevious;
     const SUMMARY: &'static str = "Powers a server off (a fence) or on, through the provider.";
     const TIMEOUT: Duration = Duration::from_secs(300);
+    const TAKES: Duration = Duration::from_secs(20);
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
         let named = Named::bind(&self.server, args, bind).map_err(|problem| vec![problem])?;

@@ -11,6 +11,7 @@ mod inject;
 mod logs;
 mod man;
 mod mark;
+mod preview;
 pub mod problems;
 mod report;
 mod resume;

@@ -13,7 +13,7 @@ use super::here::{person, state_folder};
 use super::inject::{self, Inject};
 use super::sources::{Reader, absolute, inside};
 use super::{Common, runtime, say};
-use super::{problems, report, services};
+use super::{preview, problems, report, services};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::event::Header;
 use crate::ids::{RunId, StepId};
@@ -33,6 +33,12 @@ pub struct Run {
     /// An input of the plan
     #[arg(long, value_name = "NAME=VALUE")]
     input: Vec<String>,
+    /// Only look: run every check, change nothing, and print what would happen
+    #[arg(long, conflicts_with_all = ["preview", "approve", "inject"])]
+    dry_run: bool,
+    /// Do what this saved preview says, or nothing: every difference is named
+    #[arg(long, value_name = "FILE")]
+    preview: Option<PathBuf>,
     /// Answer the start question with yes; never an approval
     #[arg(long)]
     yes: bool,
@@ -82,15 +88,60 @@ impl Run {
         if self.lost_at.is_some_and(|at| at > now) {
             return Err(CliError::new(USAGE, "--lost-at lies in the future"));
         }
-        if !self.yes {
-            ask_to_start(&program, self.lost_at.unwrap_or(now))?;
-        }
         let state = state_folder(common.state.clone())?;
+        let header = Header {
+            format: crate::journal::FORMAT,
+            run: run.clone(),
+            plan: program.plan().name.clone(),
+            description: program.plan().description.clone().unwrap_or_default(),
+            mode: Mode::Failover,
+            estate: program.inventory().name.clone(),
+            by: person(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            lost_at: self.lost_at.unwrap_or(now),
+            lost_at_is_default: self.lost_at.is_none(),
+            objectives: program.objectives(),
+            health: program.health_rule(),
+            files: preview::hashes(&files),
+            inputs: program.inputs().clone(),
+            steps: program.steps().to_vec(),
+            approved: approved.iter().map(|(step, _)| step.clone()).collect(),
+            plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
+            inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
+            provider_paths: texts
+                .named
+                .providers
+                .iter()
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect(),
+        };
+        let look = || {
+            preview::look(preview::Wanted {
+                program: &program,
+                header: header.clone(),
+                state: &state,
+                clock: clock.clone(),
+            })
+        };
+        if self.dry_run {
+            return preview::show_and_keep(look()?, &run, &state, common);
+        }
+        let saved = match &self.preview {
+            Some(path) => Some((preview::read(path)?, path)),
+            None => None,
+        };
+        if !self.yes {
+            ask_to_start(&program, header.lost_at)?;
+        }
         let estates = FileEstates::new(&state);
         let held = estates.take(
             &program.inventory().name,
             &Owner::this_process(run.clone(), &person(), now),
         )?;
+        // Behind the lock: no other run can change the estate any more.
+        if let Some((saved, path)) = &saved {
+            preview::compare(saved, &look()?, path)?;
+        }
         let mask = Mask::default();
         let runtime = runtime()?;
         // Secrets and clients first: a run that cannot begin leaves nothing behind. And every secret is known to the mask
@@ -105,30 +156,8 @@ impl Run {
         }))?);
         let (folder, hashes) = RunFolder::create(&state, &run, files)?;
         let header = Header {
-            format: crate::journal::FORMAT,
-            run: run.clone(),
-            plan: program.plan().name.clone(),
-            description: program.plan().description.clone().unwrap_or_default(),
-            mode: Mode::Failover,
-            estate: program.inventory().name.clone(),
-            by: person(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            lost_at: self.lost_at.unwrap_or(now),
-            lost_at_is_default: self.lost_at.is_none(),
-            objectives: program.objectives(),
-            health: program.health_rule(),
             files: hashes,
-            inputs: program.inputs().clone(),
-            steps: program.steps().to_vec(),
-            approved: approved.iter().map(|(step, _)| step.clone()).collect(),
-            plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
-            inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
-            provider_paths: texts
-                .named
-                .providers
-                .iter()
-                .map(|path| path.to_string_lossy().into_owned())
-                .collect(),
+            ..header
         };
         runtime.block_on(async {
             let parts = Parts {

@@ -7,6 +7,7 @@ mod harness;
 mod health;
 mod outcomes;
 mod people;
+mod previews;
 mod properties;
 mod shape;
 mod stopping;

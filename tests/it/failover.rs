@@ -4,6 +4,7 @@
 mod killed;
 mod people;
 mod plain;
+mod previewed;
 mod refused;
 mod restoring;
 mod shop;
