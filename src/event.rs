@@ -1,6 +1,8 @@
 //! One thing that happened. Everything that is known of a run is the sum of its events; the first
 //! one, the header, carries the bound steps, so that a journal explains itself years later.
 
+mod back;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{RunId, StepId};
 use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Output, Resource};
 pub use crate::kind::{OnFailure, Was};
+pub use back::Back;
 
 /// An event in its envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -231,6 +234,8 @@ pub enum What {
         /// Each reason why it is not MET.
         because: Vec<String>,
     },
+    /// After its end: it is taken back, lets go of what it kept, or is handed over.
+    Back(Back),
 }
 
 impl What {
@@ -255,6 +260,7 @@ impl What {
             | What::Unhealthy { .. }
             | What::Stopped { .. }
             | What::Ended { .. } => None,
+            What::Back(back) => back.step(),
             What::Prechecked { step, .. } | What::Refused { step, .. } => step.as_ref(),
             What::Observed { step, .. }
             | What::Intent { step, .. }

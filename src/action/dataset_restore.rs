@@ -503,6 +503,32 @@ impl Action for DatasetRestore {
             .with("newest", newest_at))
     }
 
+    fn host(&self) -> Option<&str> {
+        Some(&self.host)
+    }
+
+    async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
+        let (Some(kept), Some(chosen)) = (cx.noted_text("kept"), Self::chosen(cx)) else {
+            return Ok(None);
+        };
+        let seen = self.restoration(cx, &chosen.label)?.observe().await?;
+        if let Stand::CannotTell { why } = seen.stand {
+            return Err(Failure::new(Reason::Unreachable, why));
+        }
+        Ok(seen.kept.map(|database| {
+            let size = crate::units::bytes(database.bytes);
+            format!("database `{kept}` on {}, {size}", self.host)
+        }))
+    }
+
+    async fn release(&self, cx: &Context) -> Result<(), Failure> {
+        let Some(chosen) = Self::chosen(cx) else {
+            return Ok(());
+        };
+        let restoration = self.restoration(cx, &chosen.label)?;
+        restoration.release(&mut Told(cx)).await
+    }
+
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
         let Some(chosen) = Self::chosen(cx) else {
             return Ok(Vec::new());

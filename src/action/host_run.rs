@@ -193,6 +193,10 @@ impl Action for HostRun {
         }
     }
 
+    fn host(&self) -> Option<&str> {
+        Some(&self.host)
+    }
+
     async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
         Err(Failure::new(
             Reason::Refused,

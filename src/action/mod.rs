@@ -120,6 +120,21 @@ pub trait Action: Send + Sync {
     fn takes(&self) -> Option<std::time::Duration> {
         None
     }
+
+    /// The one host that everything it makes lies on, if it is so: it is gone with that host.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+
+    /// What it kept of before, so that it could be put back. Looks only.
+    async fn kept(&self, _cx: &Context) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
+    /// Lets go of what it kept; after that there is no way back. Safe to call again.
+    async fn release(&self, _cx: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Something that would be created.

@@ -292,13 +292,17 @@ fn ask_to_start(program: &Program, lost_at: Timestamp) -> Result<(), CliError> {
     }
     say(&screen);
     let sandbox = program.inventory().sandbox.is_some();
+    agreed(if sandbox { "yes" } else { estate.as_str() })
+}
+
+/// A person at this terminal types the word that makes it start.
+pub fn agreed(wanted: &str) -> Result<(), CliError> {
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Err(
             CliError::new(USAGE, "nobody is there to say that it may start")
                 .hint("--yes answers this question, and only this one"),
         );
     }
-    let wanted = if sandbox { "yes" } else { estate.as_str() };
     say(&format!("\ntype `{wanted}` to start: "));
     let mut line = String::new();
     std::io::stdin()

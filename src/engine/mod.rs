@@ -12,6 +12,7 @@ mod preview;
 mod run;
 mod stop;
 mod story;
+mod undo;
 
 pub use backoff::Backoff;
 pub use desk::{Answer, Desk, Standing};
@@ -21,3 +22,4 @@ pub use prediction::{Basis, Estimate, Predicted, longest_way, predict};
 pub use preview::{Foreseen, Monthly, PREVIEW_FORMAT, Preview, Would, differences, preview};
 pub use run::{Ending, Engine};
 pub use stop::{Stop, StopHandle, Wish};
+pub use undo::{BackStep, UndoEnding, Undoing, Way, keepers, release, way_back};

@@ -75,6 +75,18 @@ impl Action for Checked {
         self.action.takes()
     }
 
+    fn host(&self) -> Option<&str> {
+        self.action.host()
+    }
+
+    async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
+        self.action.kept(cx).await
+    }
+
+    async fn release(&self, cx: &Context) -> Result<(), Failure> {
+        self.action.release(cx).await
+    }
+
     fn files(&self) -> Vec<std::path::PathBuf> {
         self.action.files()
     }

@@ -13,4 +13,5 @@ mod shape;
 mod stopping;
 mod sweep;
 mod trace;
+mod undone;
 mod world;

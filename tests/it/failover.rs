@@ -9,3 +9,4 @@ mod refused;
 mod restoring;
 mod shop;
 mod signals;
+mod undone;
