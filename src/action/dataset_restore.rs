@@ -69,6 +69,7 @@ impl Verb for DatasetRestore {
     const NAME: &'static str = "dataset.restore";
     const EFFECT: Effect = Effect::Write;
     const UNDO: Undo = Undo::RestorePrevious;
+    const ADOPTS: &'static [&'static str] = &["backup", "refused", "stage", "kept"];
     const SUMMARY: &'static str =
         "Restores a dataset under a new name, verifies it, and swaps it in.";
     const TIMEOUT: Duration = DEADLINE;
@@ -187,7 +188,7 @@ impl DatasetRestore {
 
     /// A second backup in the same attempt must not find the first one's job: each has a number of its own.
     fn job_number(cx: &Context) -> u32 {
-        cx.attempt.max(1) * 100 + Self::refused(cx).len() as u32
+        (cx.adopted_attempts() + cx.attempt.max(1)) * 100 + Self::refused(cx).len() as u32
     }
 
     fn restoration(&self, cx: &Context, label: &str) -> Result<Restoration, Failure> {
@@ -195,7 +196,7 @@ impl DatasetRestore {
         Restoration::new(
             cx.host(&self.host)?,
             spec,
-            cx.run.clone(),
+            cx.owner(),
             cx.step.clone(),
             Self::job_number(cx),
             label,

@@ -44,6 +44,7 @@ impl Verb for HostPut {
     const NAME: &'static str = "host.put";
     const EFFECT: Effect = Effect::Write;
     const UNDO: Undo = Undo::RestorePrevious;
+    const ADOPTS: &'static [&'static str] = &["before"];
     const SUMMARY: &'static str = "Puts a file on a host, whole or not at all.";
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
@@ -183,7 +184,7 @@ impl HostPut {
     }
 
     fn keep(cx: &Context) -> String {
-        format!("/var/lib/dr-plan/{}/{}.kept", cx.run, cx.step)
+        format!("/var/lib/dr-plan/{}/{}.kept", cx.owner(), cx.step)
     }
 
     fn bytes(&self, cx: &Context) -> Result<Bytes, Failure> {

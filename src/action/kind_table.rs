@@ -48,6 +48,8 @@ pub trait Verb: DeserializeOwned + JsonSchema + Send + 'static {
     const WAITS: bool = false;
     /// Runs text that a person wrote, also to look: nobody can say what that does, so a preview leaves it alone.
     const OWN_SCRIPT: bool = false;
+    /// The beginnings of the notes with which another run can go on with what this kind made; without any it begins anew.
+    const ADOPTS: &'static [&'static str] = &[];
     /// How long it usually takes, for a prediction while there are no runs to learn from.
     const TAKES: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -82,6 +84,8 @@ pub struct Kind {
     pub waits: bool,
     /// See [`Verb::OWN_SCRIPT`].
     pub own_script: bool,
+    /// See [`Verb::ADOPTS`].
+    pub adopts: &'static [&'static str],
     /// See [`Verb::TAKES`].
     pub takes: std::time::Duration,
     /// The JSON Schema of its arguments.
@@ -102,6 +106,7 @@ impl Kind {
             takes_verify: V::TAKES_VERIFY,
             waits: V::WAITS,
             own_script: V::OWN_SCRIPT,
+            adopts: V::ADOPTS,
             takes: V::TAKES,
             schema: schema_of::<V>,
             bind: bind_verb::<V>,

@@ -34,7 +34,7 @@ mod server_power;
 mod services;
 mod wait;
 
-pub use context::{Context, Given, Person, Record, StepNotes};
+pub use context::{ADOPTED, ADOPTED_ATTEMPTS, Context, Given, Person, Record, StepNotes};
 pub use hosts::{HostFacts, Hosts, Reach};
 pub use kind_table::{Bind, Kind, Verb, decode_args};
 pub use limits::Planned;

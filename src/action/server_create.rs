@@ -62,6 +62,8 @@ impl Verb for ServerCreate {
     const NAME: &'static str = "server.create";
     const EFFECT: Effect = Effect::Create;
     const UNDO: Undo = Undo::DeleteOwn;
+    const ADOPTS: &'static [&'static str] =
+        &["rung", "bootstrap_pins", "server", "host", "rotated"];
     const SUMMARY: &'static str = "Creates a server and waits until it can be used.";
     const TIMEOUT: Duration = Duration::from_secs(900);
     const TAKES: Duration = Duration::from_secs(90);
@@ -148,11 +150,11 @@ impl ServerCreate {
             }
             asked.push(&rung.account);
             let provider = cx.services.provider(&rung.account)?;
-            for server in provider
-                .find(cx.run.as_str(), Some(cx.step.as_str()))
-                .await?
-            {
-                found.push((provider.clone(), server));
+            // Also those of older runs that this one goes on with: a server keeps the tag that it was made with.
+            for run in cx.adopted().iter().chain([&cx.run]) {
+                for server in provider.find(run.as_str(), Some(cx.step.as_str())).await? {
+                    found.push((provider.clone(), server));
+                }
             }
         }
         Ok(found)

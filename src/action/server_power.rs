@@ -41,6 +41,7 @@ impl Verb for ServerPower {
     const NAME: &'static str = "server.power";
     const EFFECT: Effect = Effect::Write;
     const UNDO: Undo = Undo::RestorePrevious;
+    const ADOPTS: &'static [&'static str] = &["before"];
     const SUMMARY: &'static str = "Powers a server off (a fence) or on, through the provider.";
     const TIMEOUT: Duration = Duration::from_secs(300);
     const TAKES: Duration = Duration::from_secs(20);

@@ -1,5 +1,6 @@
 //! What people type. One file for each command; its doc comment is its help.
 
+mod adopt;
 mod afterwards;
 mod approve;
 mod ask;

@@ -13,7 +13,7 @@ use super::here::{person, state_folder};
 use super::inject::{self, Inject};
 use super::sources::{Reader, absolute, inside};
 use super::{Common, runtime, say};
-use super::{preview, problems, report, services};
+use super::{adopt, preview, problems, report, services};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::event::Header;
 use crate::ids::{RunId, StepId};
@@ -39,6 +39,9 @@ pub struct Run {
     /// Do what this saved preview says, or nothing: every difference is named
     #[arg(long, value_name = "FILE")]
     preview: Option<PathBuf>,
+    /// Go on with the servers and the data that an older run of this plan left, instead of making them anew
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["dry_run", "preview"])]
+    adopt: Option<String>,
     /// Answer the start question with yes; never an approval
     #[arg(long)]
     yes: bool,
@@ -130,6 +133,10 @@ impl Run {
             Some(path) => Some((preview::read(path)?, path)),
             None => None,
         };
+        let older = match &self.adopt {
+            Some(run) => Some(adopt::older(run, &state, &program)?),
+            None => None,
+        };
         if !self.yes {
             ask_to_start(&program, header.lost_at)?;
         }
@@ -154,6 +161,13 @@ impl Run {
             mask: mask.clone(),
             clock: clock.clone(),
         }))?);
+        let adoption = match older {
+            Some(older) => Some(runtime.block_on(older.survey(&program, &services))?),
+            None => None,
+        };
+        if let Some(adoption) = adoption.as_ref().filter(|_| !common.quiet) {
+            say(&adoption.words());
+        }
         let (folder, hashes) = RunFolder::create(&state, &run, files)?;
         let header = Header {
             files: hashes,
@@ -164,10 +178,13 @@ impl Run {
                 journal: Box::new(folder.create_journal()?),
                 reporters: report::reporters(common, &folder, &header, &mask)?,
                 mask: mask.clone(),
-                clock,
+                clock: clock.clone(),
                 estate: Some(held),
             };
             let ledger = Ledger::begin(parts, header)?;
+            if let Some(adoption) = adoption {
+                adoption.take_over(&ledger, &clock).await?;
+            }
             let conduct = Conduct {
                 work,
                 ledger,

@@ -9,7 +9,7 @@ use super::attempt::Door;
 use super::backoff::Backoff;
 use super::run::moves_traffic;
 use super::stop::{Stop, Wish};
-use crate::action::{Action, Context, Person, Services, StepNotes, kind_of};
+use crate::action::{ADOPTED, Action, Context, Person, Services, StepNotes, kind_of};
 use crate::event::{Back, What};
 use crate::ids::StepId;
 use crate::journal::{JournalError, Ledger};
@@ -126,9 +126,10 @@ pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec
         .collect()
 }
 
-/// An intent was written: something may have been done.
+/// An intent was written, here or by the run that this one goes on with: something may have been done.
 fn has_acted(step: &StepState) -> bool {
-    step.attempt > 0 && step.bound.effect != Effect::Read
+    let begun = step.attempt > 0 || step.notes.contains_key(ADOPTED);
+    begun && step.bound.effect != Effect::Read
 }
 
 /// The step and all that was built on it.

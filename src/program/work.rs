@@ -95,6 +95,17 @@ impl Program {
         .map_err(|problems| failure(&problems))
     }
 
+    /// The host that a step makes, by its name.
+    pub fn host_made_by(&self, step: &StepId) -> Option<&str> {
+        let at = *self.index.get(step)?;
+        let makes = self.steps[at].effect == Effect::Create;
+        self.samples
+            .get(&at)
+            .filter(|_| makes)?
+            .get("host")?
+            .as_str()
+    }
+
     /// The names of the hosts that the run makes.
     pub fn made_hosts(&self) -> BTreeSet<String> {
         let made = self

@@ -15,10 +15,20 @@ fn names(shop: &Shop) -> Vec<(String, String)> {
     servers.map(|(name, _, status)| (name, status)).collect()
 }
 
-fn zone(shop: &Shop) -> String {
-    shop.inside(
-        "for name in shop.example www.shop.example; do dig +short @198.18.255.3 $name A; done",
-    )
+/// The addresses that the zone holds, by name.
+fn zone(shop: &Shop) -> Vec<String> {
+    let text = shop.inside(
+        "curl -sS --fail -H \"X-API-Key: $(cat /run/dr-plan/secrets/powerdns_key)\" \
+         http://198.18.255.3:8081/api/v1/servers/localhost/zones/shop.example",
+    );
+    let zone: Value = serde_json::from_str(&text).unwrap();
+    let sets = zone["rrsets"].as_array().unwrap().iter();
+    let mut found: Vec<String> = sets
+        .filter(|set| set["type"] == "A")
+        .map(|set| format!("{} {} {}", set["name"], set["ttl"], set["records"]))
+        .collect();
+    found.sort();
+    found
 }
 
 #[test]
@@ -67,16 +77,18 @@ fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
     );
     assert_eq!(shop.servers(), standing);
 
-    for accident in [
-        "crash:dns",
-        "crash-after:dns",
-        "crash:db",
-        "crash-after:web",
-        "crash-after:fence-db",
-    ] {
-        shop.do_it(&["undo", "last", "--yes", "--inject", accident])
-            .ended_after(accident, KILLED, &shop);
+    let mut killed = 0;
+    for row in rows {
+        let step = row["step"].as_str().unwrap();
+        if ["restore", "delete"].contains(&would(step).as_str()) {
+            for accident in [format!("crash:{step}"), format!("crash-after:{step}")] {
+                shop.do_it(&["undo", "last", "--yes", "--inject", &accident])
+                    .ended_after(&accident, KILLED, &shop);
+                killed += 1;
+            }
+        }
     }
+    assert_eq!(killed, 10, "dns, two servers, two fences: {rows:#?}");
     // A run that is half taken back goes back only.
     shop.do_it(&["resume", "last"])
         .ended(2, &shop)
@@ -122,6 +134,7 @@ steps:
     uses: host.put
     with: { host: web-1, content: "new\n", to: /etc/shop/note }
   fresh:
+    needs: [note]
     uses: host.put
     with: { host: web-1, content: "fresh\n", to: /etc/shop/fresh }
   restore:
@@ -167,7 +180,7 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
     assert_eq!(shop.ask_source(FINGERPRINT), fingerprint);
     assert_eq!(databases(&shop), ["postgres", "shop"]);
     assert_eq!(on_web(&shop, "cat /etc/shop/note"), "new");
-    for accident in ["crash:note", "crash-after:note", "crash-after:fresh"] {
+    for accident in ["crash-after:fresh", "crash:note", "crash-after:note"] {
         shop.do_it(&["undo", "last", "--yes", "--inject", accident])
             .ended_after(accident, KILLED, &shop);
     }
@@ -229,4 +242,84 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
     shop.do_it(&["release", "last", "--yes", "--not-met"])
         .ended(0, &shop);
     assert_eq!(databases(&shop), ["postgres", "shop"]);
+}
+
+#[test]
+fn a_new_run_goes_on_with_what_older_ones_left() {
+    let shop = Shop::up("adopted");
+    shop.order();
+    let kept = shop.newest();
+    shop.back_up(Timestamp::now(), false);
+    let zone_before = zone(&shop);
+    let lost_at = Timestamp::now().to_string();
+    let plan = "plans/region-failover.yaml";
+    let run_of = |shop: &Shop| {
+        shop.run_folder()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+
+    // The first one is killed with its restore done and not looked at, the second fails at a unit that does not exist.
+    let words = shop.failover(
+        &lost_at,
+        &["--approve", "go", "--inject", "crash-after:restore-db"],
+    );
+    shop.do_it(&words).ended(KILLED, &shop);
+    let first = run_of(&shop);
+    let servers = shop.servers();
+    let right = "service: shop, state: started";
+    let wrong = "service: shopp, state: started";
+    shop.edit(plan, right, wrong);
+    shop.do_it(&shop.failover(&lost_at, &["--approve", "go", "--adopt", &first]))
+        .ended(4, &shop)
+        .says("FAILED");
+    let second = run_of(&shop);
+    assert_ne!(first, second);
+    assert_eq!(shop.servers(), servers, "no server was made or lost");
+    shop.do_it(&["resume", &first])
+        .ended(2, &shop)
+        .says("handed what it made over");
+    shop.do_it(&["undo", &first, "--yes"])
+        .ended(2, &shop)
+        .says("handed what it made over");
+
+    // A plan that has no place for a server of the older run does not take it over.
+    shop.edit(plan, wrong, right);
+    shop.edit(plan, "role: web", "role: front");
+    shop.do_it(&shop.failover(&lost_at, &["--adopt", &second]))
+        .ended(3, &shop)
+        .says("left servers that this plan has no place for");
+    assert_eq!(run_of(&shop), second, "no run was begun");
+    shop.edit(plan, "role: front", "role: web");
+
+    let ran = shop.do_it(&shop.failover(&lost_at, &["--approve", "go", "--adopt", &second]));
+    let ran = ran.ended(0, &shop).says("MET");
+    assert!(ran.err.contains("goes on with what run"), "{}", ran.err);
+    assert_eq!(
+        shop.creations().len(),
+        2,
+        "one server for each role, by the first run"
+    );
+    assert_eq!(shop.servers(), servers);
+    assert_eq!(shop.newest()["id"], kept["id"]);
+    let report = shop.report();
+    let restore = report["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|step| step["id"] == "restore-db");
+    assert_eq!(restore.unwrap()["already"], true, "{:#}", restore.unwrap());
+    shop.do_it(&["run", plan, "--yes", "--adopt", "last"])
+        .ended(2, &shop)
+        .says("nothing to go on with");
+
+    // What it took over is its own: it takes it back, also what the first run had changed.
+    shop.do_it(&["undo", "last", "--yes"]).ended(0, &shop);
+    assert_eq!(zone(&shop), zone_before);
+    let expected = [("shop-db-1", "running"), ("shop-web-1", "running")];
+    let expected = expected.map(|(name, status)| (name.to_owned(), status.to_owned()));
+    assert_eq!(names(&shop), expected);
 }
