@@ -318,6 +318,9 @@ pub struct Header {
     /// Steps approved beforehand with `--approve` (sandbox only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved: Vec<StepId>,
+    /// The older run whose estate this one goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopts: Option<RunId>,
     /// Where the plan was read from, for the commands that are shown.
     pub plan_path: String,
     /// Where the inventory was read from: the plan's own, or `--inventory`.

@@ -69,6 +69,11 @@ pub fn older(name: &str, state_path: &Path, program: &Program) -> Result<Older, 
 }
 
 impl Older {
+    /// Which run it is.
+    pub fn run(&self) -> &RunId {
+        &self.state.header.run
+    }
+
     /// What can be taken over. Servers are looked for at every account, by the older run's tag.
     ///
     /// # Errors
@@ -228,6 +233,11 @@ impl Homes {
 }
 
 impl Adoption {
+    /// What its steps noted, by step and name.
+    pub fn notes(&self) -> Vec<(StepId, String, serde_json::Value)> {
+        self.notes.clone()
+    }
+
     /// For people: what is gone on with.
     pub fn words(&self) -> String {
         let mut text = format!(
@@ -272,4 +282,27 @@ impl Adoption {
         older.close()?;
         Ok(())
     }
+}
+
+/// A run that was killed while it took over knows only a part of what there is: gone on with, it would make the rest anew.
+pub fn whole(state: &RunState, state_path: &Path) -> Result<(), CliError> {
+    let Some(older) = &state.header.adopts else {
+        return Ok(());
+    };
+    let reading = RunFolder::open(state_path, older)?.read()?;
+    let before =
+        RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+    if before.back.handed_over.as_ref() == Some(&state.header.run) {
+        return Ok(());
+    }
+    let words = format!(
+        "run {} was stopped while it took over from run {}: nothing was touched, and it does not know all that is there",
+        state.header.run.short(),
+        older.short()
+    );
+    Err(CliError::new(USAGE, words).hint(format!(
+        "begin again: dr-plan run {} --adopt {}",
+        state.header.plan_path,
+        older.short()
+    )))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::adopt::Older;
 use super::failure::{CliError, JOURNAL, OK, Outcome, PROBLEMS, STOPPED, USAGE};
 use super::{Common, print, runtime, say, services};
 use crate::clock::Clock;
@@ -28,6 +29,8 @@ pub struct Wanted<'a> {
     pub program: &'a Arc<Program>,
     /// As the run's would be.
     pub header: Header,
+    /// The run whose estate would be gone on with.
+    pub older: Option<Older>,
     /// Where runs are kept.
     pub state: &'a Path,
     /// The clocks.
@@ -46,6 +49,7 @@ pub fn look(wanted: Wanted<'_>) -> Result<Preview, CliError> {
     let Wanted {
         program,
         mut header,
+        older,
         state,
         clock,
     } = wanted;
@@ -69,8 +73,12 @@ pub fn look(wanted: Wanted<'_>) -> Result<Preview, CliError> {
         .await?;
         services.hosts.coming(program.made_hosts());
         let services = Arc::new(services);
+        let known = match older {
+            Some(older) => older.survey(program, &services).await?.notes(),
+            None => Vec::new(),
+        };
         let work: Arc<dyn Work> = program.clone();
-        let found = preview(&work, header, &services, &earlier).await;
+        let found = preview(&work, header, known, &services, &earlier).await;
         for host in services.hosts.all() {
             host.disconnect().await;
         }

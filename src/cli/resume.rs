@@ -49,6 +49,7 @@ impl Resume {
         enter_world_of(&texts.sources.inventory)?;
         let header = state.header.clone();
         only_forward(&state)?;
+        super::adopt::whole(&state, &state_path)?;
         if matches!(state.result, Some((crate::event::RunResult::Met, _))) {
             say(&format!(
                 "run {} ended as MET; there is nothing to resume\n",

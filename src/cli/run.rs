@@ -40,7 +40,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     preview: Option<PathBuf>,
     /// Go on with the servers and the data that an older run of this plan left, instead of making them anew
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["dry_run", "preview"])]
+    #[arg(long, value_name = "RUN", conflicts_with = "preview")]
     adopt: Option<String>,
     /// Answer the start question with yes; never an approval
     #[arg(long)]
@@ -92,6 +92,10 @@ impl Run {
             return Err(CliError::new(USAGE, "--lost-at lies in the future"));
         }
         let state = state_folder(common.state.clone())?;
+        let older = match &self.adopt {
+            Some(run) => Some(adopt::older(run, &state, &program)?),
+            None => None,
+        };
         let header = Header {
             format: crate::journal::FORMAT,
             run: run.clone(),
@@ -109,6 +113,7 @@ impl Run {
             inputs: program.inputs().clone(),
             steps: program.steps().to_vec(),
             approved: approved.iter().map(|(step, _)| step.clone()).collect(),
+            adopts: older.as_ref().map(|older| older.run().clone()),
             plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
             inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
             provider_paths: texts
@@ -118,23 +123,20 @@ impl Run {
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),
         };
-        let look = || {
+        let look = |older| {
             preview::look(preview::Wanted {
                 program: &program,
                 header: header.clone(),
+                older,
                 state: &state,
                 clock: clock.clone(),
             })
         };
         if self.dry_run {
-            return preview::show_and_keep(look()?, &run, &state, common);
+            return preview::show_and_keep(look(older)?, &run, &state, common);
         }
         let saved = match &self.preview {
             Some(path) => Some((preview::read(path)?, path)),
-            None => None,
-        };
-        let older = match &self.adopt {
-            Some(run) => Some(adopt::older(run, &state, &program)?),
             None => None,
         };
         if !self.yes {
@@ -147,7 +149,7 @@ impl Run {
         )?;
         // Behind the lock: no other run can change the estate any more.
         if let Some((saved, path)) = &saved {
-            preview::compare(saved, &look()?, path)?;
+            preview::compare(saved, &look(None)?, path)?;
         }
         let mask = Mask::default();
         let runtime = runtime()?;

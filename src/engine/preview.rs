@@ -129,13 +129,15 @@ impl Preview {
     }
 }
 
-/// Looks. `earlier` are runs of the same plan, for the predictions.
+/// Looks. `known` is what steps of an older run noted that this one would go on with; `earlier` are runs of the same plan,
+/// for the predictions.
 ///
 /// # Errors
 /// The header cannot be the beginning of a run.
 pub async fn preview(
     work: &Arc<dyn Work>,
     header: Header,
+    known: Vec<(StepId, String, Value)>,
     services: &Arc<Services>,
     earlier: &[RunState],
 ) -> Result<Preview, StateError> {
@@ -147,6 +149,15 @@ pub async fn preview(
         what: What::Header(Box::new(header)),
     };
     let mut state = RunState::begin(&event)?;
+    for (step, key, value) in known {
+        let event = Event {
+            seq: state.seq + 1,
+            at: now,
+            ms: 0,
+            what: What::Note { step, key, value },
+        };
+        state.fold(&event)?;
+    }
     let looked = look_at_what_stands(work, &mut state, services).await;
     let ids: Vec<StepId> = state.header.steps.iter().map(|s| s.id.clone()).collect();
     let (state, looked) = (&state, &looked);
@@ -220,12 +231,12 @@ async fn look_at_what_stands(
     let mut looked: HashMap<StepId, Result<(), Failure>> = HashMap::new();
     loop {
         let next = state.header.steps.iter().find(|step| {
-            let kind = kind_of(&step.kind);
             step.effect == Effect::Read
                 && step.left_out.is_none()
                 && !step.finally
                 && !looked.contains_key(&step.id)
-                && !kind.is_some_and(|kind| kind.waits || kind.own_script)
+                && !kind_of(&step.kind).is_some_and(|kind| kind.waits)
+                && !work.own_script(&step.id, &step.kind)
                 && step
                     .needs
                     .iter()
@@ -283,7 +294,12 @@ fn context(state: &RunState, services: &Arc<Services>, step: &StepId) -> (Contex
         record: record.clone(),
         person: Arc::new(Nobody),
         story: "<what the run has come to by then>".into(),
-        notes: StepNotes::default(),
+        notes: StepNotes::from(
+            state
+                .step(step)
+                .map(|step| step.notes.clone())
+                .unwrap_or_default(),
+        ),
     };
     (cx, record)
 }
@@ -367,7 +383,8 @@ async fn foresee(
         foreseen.message = message.map(|text| work.readable(&text));
     }
     if foreseen.would != Would::Refuse {
-        foreseen.look(&*action, &cx, looked).await;
+        let own_script = work.own_script(id, &foreseen.bound.kind);
+        foreseen.look(&*action, own_script, &cx, looked).await;
     }
     foreseen.seen = record.noted();
     foreseen.what = work.readable(&foreseen.what);
@@ -393,12 +410,12 @@ impl Foreseen {
     async fn look(
         &mut self,
         action: &dyn Action,
+        own_script: bool,
         cx: &Context,
         looked: Option<&Result<(), Failure>>,
     ) {
         use Surety::{Assumed, CannotBeChecked, Verified};
         let kind = kind_of(&self.bound.kind);
-        let own_script = kind.is_some_and(|kind| kind.own_script);
         let waits = kind.is_some_and(|kind| kind.waits);
         match self.bound.effect {
             Effect::Tell => {
@@ -412,6 +429,10 @@ impl Foreseen {
                 return self.is(Would::Wait, CannotBeChecked, words);
             }
             Effect::Read => {
+                if own_script {
+                    let words = "a look by a script of your own, which is not started here";
+                    return self.is(Would::Look, CannotBeChecked, words);
+                }
                 return match looked {
                     Some(Ok(())) => self.is(Would::Look, Verified, "looked at now: it holds"),
                     Some(Err(failure)) => {
@@ -447,12 +468,22 @@ impl Foreseen {
                     "looked: it is not so yet, and would be done",
                 );
             }
+            // It stands, and is paid for already.
+            Ok(Observation::Partial { what }) if self.bound.effect == Effect::Create => {
+                self.costs.clear();
+                self.is(
+                    Would::Act,
+                    Verified,
+                    format!("looked: would go on with {what}"),
+                );
+            }
             Ok(Observation::Partial { what }) => self.is(
                 Would::Act,
                 Verified,
                 format!("looked: would be done, for {what}"),
             ),
             Ok(Observation::Done) => {
+                self.costs.clear();
                 self.is(Would::Nothing, Verified, "looked: it is so already");
             }
             Ok(Observation::Running { what }) => self.is(

@@ -198,6 +198,7 @@ fn header(mask: &Mask, it: &mut Header) {
         inputs,
         steps,
         approved: _,
+        adopts: _,
         plan_path,
         inventory_path,
         provider_paths,

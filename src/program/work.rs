@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::placeholder::{self, Placeholder};
 use super::{ATTEMPTS, BACKOFF, Program, bind_check, bind_step, scope};
-use crate::action::Action;
+use crate::action::{Action, kind_of};
 use crate::ids::StepId;
 use crate::kind::{Effect, Failure, Output, Reason};
 use crate::problem::Problem;
@@ -61,6 +61,11 @@ pub trait Work: Send + Sync {
     /// The action for people to read about: `<db.ipv4>` stands where nothing is known yet. It is never carried out.
     fn picture(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure> {
         self.rehearse(step, state)
+    }
+
+    /// Whether looking at the step starts a script that a person wrote.
+    fn own_script(&self, _step: &StepId, kind: &str) -> bool {
+        kind_of(kind).is_some_and(|kind| kind.own_script)
     }
 
     /// A text about a rehearsed action, with placeholders where samples stand.
@@ -203,6 +208,13 @@ impl Work for Program {
         // Where a value must be of a certain kind (an address, a number), no placeholder can stand.
         self.bound(step, &outputs)
             .or_else(|_| self.rehearse(step, state))
+    }
+
+    fn own_script(&self, step: &StepId, kind: &str) -> bool {
+        let is_one = |kind: &str| kind_of(kind).is_some_and(|kind| kind.own_script);
+        let step = self.plan_step(self.at(step));
+        // A look is made with all that its `verify:` adds to it.
+        is_one(kind) || step.verify.iter().any(|check| is_one(&check.kind))
     }
 
     fn readable(&self, text: &str) -> String {

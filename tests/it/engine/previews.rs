@@ -16,7 +16,9 @@ use super::world::{Cue, Line, Stage, Thing, World};
 async fn foreseen(steps: &[BoundStep], world: &Arc<World>) -> dr_plan::engine::Preview {
     let work: Arc<dyn Work> = Arc::new(Doubles::new(steps, Line::Direct(world.clone())));
     let header = header(steps, Some(health_rule()));
-    preview(&work, header, &services(), &[]).await.unwrap()
+    preview(&work, header, Vec::new(), &services(), &[])
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

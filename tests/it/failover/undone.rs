@@ -295,6 +295,21 @@ fn a_new_run_goes_on_with_what_older_ones_left() {
     assert_eq!(run_of(&shop), second, "no run was begun");
     shop.edit(plan, "role: front", "role: web");
 
+    let looked = shop
+        .do_it(&["run", plan, "--dry-run", "--json", "--adopt", &second])
+        .ended(0, &shop);
+    let looked: Value = serde_json::from_str(&looked.out).unwrap();
+    let would = |id: &str| {
+        let steps = looked["preview"]["steps"].as_array().unwrap();
+        steps.iter().find(|step| step["id"] == id).unwrap()["would"].clone()
+    };
+    assert_eq!(
+        [would("db"), would("web"), would("dns")],
+        ["nothing", "nothing", "act"]
+    );
+    let monthly = looked["preview"]["monthly"].as_array().unwrap();
+    assert!(monthly.is_empty(), "nothing new is paid for: {monthly:?}");
+
     let ran = shop.do_it(&shop.failover(&lost_at, &["--approve", "go", "--adopt", &second]));
     let ran = ran.ended(0, &shop).says("MET");
     assert!(ran.err.contains("goes on with what run"), "{}", ran.err);
