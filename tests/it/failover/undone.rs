@@ -286,6 +286,18 @@ fn a_new_run_goes_on_with_what_older_ones_left() {
         .ended(2, &shop)
         .says("handed what it made over");
 
+    // Killed before the older run knew of it, the new one may not have heard of everything: it is not gone on with.
+    let runs = shop.path("state/dr-plan/runs");
+    let older = runs.join(&first).join("journal.jsonl");
+    let whole = fs::read_to_string(&older).unwrap();
+    let (before, handed) = whole.trim_end().rsplit_once('\n').unwrap();
+    assert!(handed.contains("handed_over"), "{handed}");
+    fs::write(&older, format!("{before}\n")).unwrap();
+    shop.do_it(&["resume", &second])
+        .ended(2, &shop)
+        .says("does not know all that is there");
+    fs::write(&older, whole).unwrap();
+
     // A plan that has no place for a server of the older run does not take it over.
     shop.edit(plan, wrong, right);
     shop.edit(plan, "role: web", "role: front");
