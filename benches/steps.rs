@@ -124,6 +124,7 @@ fn header(run: RunId) -> Header {
         inputs: Output::new(),
         steps: steps.collect(),
         approved: Vec::new(),
+        adopts: None,
         plan_path: "bench.yaml".into(),
         inventory_path: "inventories/sandbox.yaml".into(),
         provider_paths: Vec::new(),

@@ -1,6 +1,8 @@
 //! One thing that happened. Everything that is known of a run is the sum of its events; the first
 //! one, the header, carries the bound steps, so that a journal explains itself years later.
 
+mod back;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{RunId, StepId};
 use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Open, Output, Resource};
 pub use crate::kind::{OnFailure, Was};
+pub use back::Back;
 
 /// An event in its envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -234,6 +237,8 @@ pub enum What {
         /// Each reason why it is not MET.
         because: Vec<String>,
     },
+    /// After its end: it is taken back, lets go of what it kept, or is handed over.
+    Back(Back),
 }
 
 impl What {
@@ -258,6 +263,7 @@ impl What {
             | What::Unhealthy { .. }
             | What::Stopped { .. }
             | What::Ended { .. } => None,
+            What::Back(back) => back.step(),
             What::Prechecked { step, .. } | What::Refused { step, .. } => step.as_ref(),
             What::Observed { step, .. }
             | What::Intent { step, .. }
@@ -315,6 +321,9 @@ pub struct Header {
     /// Steps approved beforehand with `--approve` (sandbox only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved: Vec<StepId>,
+    /// The older run whose estate this one goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopts: Option<RunId>,
     /// Where the plan was read from, for the commands that are shown.
     pub plan_path: String,
     /// Where the inventory was read from: the plan's own, or `--inventory`.

@@ -5,6 +5,7 @@
 mod args;
 mod blast_radius;
 mod checked;
+mod placeholder;
 mod scope;
 mod work;
 
@@ -23,6 +24,7 @@ use crate::plan::{Graph, Plan, Step};
 use crate::problem::{Problem, Severity, nearest};
 use crate::yaml::Node;
 
+pub use placeholder::Placeholder;
 use scope::Scope;
 pub use work::{Policy, Work};
 

@@ -2,6 +2,7 @@
 //! run, after a crash and years later. The engine asks it what is ready; it keeps that answer up to
 //! date while it folds, so that the question costs nothing with a hundred thousand steps.
 
+mod back;
 pub mod reporter;
 pub mod transition;
 pub mod verdict;
@@ -19,6 +20,7 @@ use crate::event::{Ask, BoundStep, Event, Header, Mark, OnFailure, RunResult, Wa
 use crate::ids::StepId;
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Open, Output, Resource};
 
+pub use back::{Return, WayBack};
 pub use reporter::Reporter;
 pub use verdict::{judge, judge_so_far};
 
@@ -179,6 +181,8 @@ pub struct RunState {
     pub stopped: Option<(String, Option<String>)>,
     /// How it ended.
     pub result: Option<(RunResult, Vec<String>)>,
+    /// What came after its end.
+    pub back: WayBack,
     /// How often it was resumed.
     pub resumes: u32,
     /// When the present process took the run up.
@@ -276,6 +280,7 @@ impl RunState {
             stopping: None,
             stopped: None,
             result: None,
+            back: WayBack::default(),
             resumes: 0,
             taken_up: event.at,
             open: vec![0; header.steps.len()],
@@ -467,6 +472,7 @@ impl RunState {
                 }
             }
             What::Ended { result, because } => self.result = Some((*result, because.clone())),
+            What::Back(back) => self.back.fold(back, event.at),
             _ => {}
         }
     }
@@ -474,6 +480,7 @@ impl RunState {
     fn fold_step(&mut self, at: usize, event: &Event) {
         let step = &mut self.steps[at];
         match &event.what {
+            What::Back(back) => self.back.fold(back, event.at),
             What::Prechecked { finding, .. } => self
                 .findings
                 .push((Some(step.bound.id.clone()), finding.clone())),

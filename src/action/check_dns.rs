@@ -126,6 +126,7 @@ impl Verb for DnsWait {
     const SUMMARY: &'static str =
         "Waits until the zone's own name servers, then resolvers, answer with the new value.";
     const TIMEOUT: Duration = Duration::from_secs(900);
+    const TAKES: Duration = Duration::from_secs(60);
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
         let mut problems = Vec::new();

@@ -13,6 +13,11 @@ use crate::ids::{RunId, StepId};
 use crate::kind::{Failure, Mode, Reason, Resource};
 use crate::transport::{JobId, Transport};
 
+/// The note of a step that names the older runs whose work it goes on with.
+pub const ADOPTED: &str = "adopted";
+/// The note of how many attempts those made.
+pub const ADOPTED_ATTEMPTS: &str = "adopted_attempts";
+
 /// The door to the journal, as an action sees it.
 #[async_trait]
 pub trait Record: Send + Sync {
@@ -115,6 +120,29 @@ impl Context {
     pub fn noted_text(&self, key: &str) -> Option<String> {
         self.noted(key)
             .and_then(|value| value.as_str().map(str::to_string))
+    }
+
+    /// The older runs whose work this step goes on with, the oldest first.
+    pub fn adopted(&self) -> Vec<RunId> {
+        let list = self.noted(ADOPTED);
+        list.and_then(|value| serde_json::from_value::<Vec<String>>(value).ok())
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|run| RunId::parse(run).ok())
+            .collect()
+    }
+
+    /// The run whose mark is on what this step makes: the oldest that it goes on with, or this one.
+    pub fn owner(&self) -> RunId {
+        let adopted = self.adopted().into_iter().next();
+        adopted.unwrap_or_else(|| self.run.clone())
+    }
+
+    /// How many attempts the older runs made.
+    pub fn adopted_attempts(&self) -> u32 {
+        let noted = self.noted(ADOPTED_ATTEMPTS);
+        let attempts = noted.and_then(|value| value.as_u64()).unwrap_or_default();
+        u32::try_from(attempts).unwrap_or_default()
     }
 
     /// Enters something into the run's ledger of made things; returns when it is on disk.

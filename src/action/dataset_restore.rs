@@ -69,9 +69,11 @@ impl Verb for DatasetRestore {
     const NAME: &'static str = "dataset.restore";
     const EFFECT: Effect = Effect::Write;
     const UNDO: Undo = Undo::RestorePrevious;
+    const ADOPTS: &'static [&'static str] = &["backup", "refused", "stage", "kept"];
     const SUMMARY: &'static str =
         "Restores a dataset under a new name, verifies it, and swaps it in.";
     const TIMEOUT: Duration = DEADLINE;
+    const TAKES: Duration = Duration::from_secs(300);
     const TAKES_VERIFY: bool = true;
 
     fn sample(&self) -> Output {
@@ -186,7 +188,7 @@ impl DatasetRestore {
 
     /// A second backup in the same attempt must not find the first one's job: each has a number of its own.
     fn job_number(cx: &Context) -> u32 {
-        cx.attempt.max(1) * 100 + Self::refused(cx).len() as u32
+        (cx.adopted_attempts() + cx.attempt.max(1)) * 100 + Self::refused(cx).len() as u32
     }
 
     fn restoration(&self, cx: &Context, label: &str) -> Result<Restoration, Failure> {
@@ -194,7 +196,7 @@ impl DatasetRestore {
         Restoration::new(
             cx.host(&self.host)?,
             spec,
-            cx.run.clone(),
+            cx.owner(),
             cx.step.clone(),
             Self::job_number(cx),
             label,
@@ -500,6 +502,32 @@ impl Action for DatasetRestore {
             .with("backup", chosen.label)
             .with("taken", chosen.taken.to_string())
             .with("newest", newest_at))
+    }
+
+    fn host(&self) -> Option<&str> {
+        Some(&self.host)
+    }
+
+    async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
+        let (Some(kept), Some(chosen)) = (cx.noted_text("kept"), Self::chosen(cx)) else {
+            return Ok(None);
+        };
+        let seen = self.restoration(cx, &chosen.label)?.observe().await?;
+        if let Stand::CannotTell { why } = seen.stand {
+            return Err(Failure::new(Reason::Unreachable, why));
+        }
+        Ok(seen.kept.map(|database| {
+            let size = crate::units::bytes(database.bytes);
+            format!("database `{kept}` on {}, {size}", self.host)
+        }))
+    }
+
+    async fn release(&self, cx: &Context) -> Result<(), Failure> {
+        let Some(chosen) = Self::chosen(cx) else {
+            return Ok(());
+        };
+        let restoration = self.restoration(cx, &chosen.label)?;
+        restoration.release(&mut Told(cx)).await
     }
 
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {

@@ -95,6 +95,7 @@ impl Verb for DnsSwitch {
     const NAME: &'static str = "dns.switch";
     const EFFECT: Effect = Effect::Traffic;
     const UNDO: Undo = Undo::RestorePrevious;
+    const ADOPTS: &'static [&'static str] = &["old "];
     const SUMMARY: &'static str =
         "Points names at a new address, after a gate, compared before they are set.";
     const TIMEOUT: Duration = Duration::from_secs(300);

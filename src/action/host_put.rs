@@ -44,6 +44,7 @@ impl Verb for HostPut {
     const NAME: &'static str = "host.put";
     const EFFECT: Effect = Effect::Write;
     const UNDO: Undo = Undo::RestorePrevious;
+    const ADOPTS: &'static [&'static str] = &["before"];
     const SUMMARY: &'static str = "Puts a file on a host, whole or not at all.";
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
@@ -126,14 +127,52 @@ sync -f "$DR_KEEP"
 mkdir -p -m 755 -- "$(dirname -- "$DR_TO")"
 "#;
 
-/// Puts the kept file back, or takes ours away when nothing stood there.
+/// Puts the kept file back, or takes ours away when nothing stood there. The mark goes first: with it, and without the kept
+/// file, a second look would take nothing for what stood there.
 const BACK: &str = r#"
 [ -e "$DR_KEEP/done" ] || exit 0
 if [ -e "$DR_KEEP/previous" ]; then cp -a -- "$DR_KEEP/previous" "$DR_TO.dr-back" && mv -f "$DR_TO.dr-back" "$DR_TO"; else rm -f -- "$DR_TO"; fi
+sync -f "$DR_KEEP"
+rm -f "$DR_KEEP/done"
 rm -rf "$DR_KEEP"
 "#;
 
+/// What stood there before, as it lies in the kept folder: `unkept`, `absent`, or its hash.
+const KEPT: &str = r#"
+[ -e "$DR_KEEP/done" ] || { echo unkept; exit 0; }
+[ -e "$DR_KEEP/previous" ] || { echo absent; exit 0; }
+sha256sum < "$DR_KEEP/previous" | cut -d ' ' -f 1
+"#;
+
+/// What stands in its place now: `absent`, or its hash.
+const NOW: &str = r#"
+[ -e "$DR_TO" ] || { echo absent; exit 0; }
+sha256sum < "$DR_TO" | cut -d ' ' -f 1
+"#;
+
+/// Lets go of it, and of the note that it was kept: without the file, taking back would take ours away and leave nothing.
+const RELEASE: &str = r#"rm -f "$DR_KEEP/done"; sync -f "$DR_KEEP"; rm -rf "$DR_KEEP""#;
+
 impl HostPut {
+    /// What stood there before.
+    async fn before(&self, cx: &Context) -> Result<String, Failure> {
+        let script = Script::new(KEPT).value("KEEP", Self::keep(cx));
+        self.asked(cx, &script).await
+    }
+
+    /// A short look on the host, in one word.
+    async fn asked(&self, cx: &Context, script: &Script) -> Result<String, Failure> {
+        let answer = cx
+            .host(&self.host)?
+            .leashed(script, Duration::from_secs(60))
+            .await?;
+        if answer.ok() {
+            return Ok(answer.stdout.trim().to_string());
+        }
+        let words = format!("looking at {} on {}: {}", self.to, self.host, answer.said());
+        Err(Failure::new(Reason::ExitCode, words))
+    }
+
     fn bits(&self) -> Result<u32, String> {
         let Some(text) = &self.mode else {
             return Ok(if self.secret { 0o600 } else { 0o644 });
@@ -145,7 +184,7 @@ impl HostPut {
     }
 
     fn keep(cx: &Context) -> String {
-        format!("/var/lib/dr-plan/{}/{}.kept", cx.run, cx.step)
+        format!("/var/lib/dr-plan/{}/{}.kept", cx.owner(), cx.step)
     }
 
     fn bytes(&self, cx: &Context) -> Result<Bytes, Failure> {
@@ -269,15 +308,65 @@ impl Action for HostPut {
         }
     }
 
+    fn host(&self) -> Option<&str> {
+        Some(&self.host)
+    }
+
+    async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
+        Ok(match self.before(cx).await?.as_str() {
+            "unkept" | "absent" => None,
+            _ => Some(format!(
+                "the file that was {} on {} before",
+                self.to, self.host
+            )),
+        })
+    }
+
+    async fn release(&self, cx: &Context) -> Result<(), Failure> {
+        let host = cx.host(&self.host)?;
+        let script = Script::new(RELEASE).value("KEEP", Self::keep(cx));
+        carry(
+            cx,
+            &host,
+            Some("release"),
+            &script,
+            Duration::from_secs(120),
+        )
+        .await
+    }
+
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
         let host = cx.host(&self.host)?;
+        // Noted first: after a crash the kept file may be back in its place already.
+        let mut before = self.before(cx).await?;
+        match cx.noted_text("before") {
+            Some(noted) if before == "unkept" => before = noted,
+            _ => cx.note("before", before.clone()).await?,
+        }
         let back = Script::new(BACK)
             .value("TO", &self.to)
             .value("KEEP", Self::keep(cx));
         carry(cx, &host, Some("back"), &back, Duration::from_secs(120)).await?;
+        let look = Script::new(NOW).value("TO", &self.to);
+        let now = self.asked(cx, &look).await?;
+        if before != "unkept" && now != before {
+            let words = format!(
+                "{} on {} is {now}, and was {before} before",
+                self.to, self.host
+            );
+            return Err(Failure::new(Reason::Verify, words));
+        }
+        if before == "unkept" {
+            // Nothing was put: an attempt that kept nothing has not come so far.
+            return Ok(Vec::new());
+        }
+        let words = match before.as_str() {
+            "absent" => "gone, as before".to_string(),
+            hash => format!("as it was before, sha256 {}", &hash[..12.min(hash.len())]),
+        };
         Ok(vec![Evidence::new(
             format!("{} on {}", self.to, self.host),
-            "as it was before",
+            words,
         )])
     }
 

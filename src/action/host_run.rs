@@ -50,6 +50,8 @@ impl Verb for HostRun {
     const UNDO: Undo = Undo::NeedsHuman;
     const SUMMARY: &'static str = "Runs a script on a host, as a job that outlives this process.";
     const TIMEOUT: Duration = DEADLINE;
+    const OWN_SCRIPT: bool = true;
+    const TAKES: Duration = Duration::from_secs(10);
 
     fn sample(&self) -> Output {
         Output::new()
@@ -189,6 +191,10 @@ impl Action for HostRun {
                 format!("the job on {} is {other:?}", self.host),
             )),
         }
+    }
+
+    fn host(&self) -> Option<&str> {
+        Some(&self.host)
     }
 
     async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {

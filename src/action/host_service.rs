@@ -199,6 +199,10 @@ impl Action for HostService {
         ))
     }
 
+    fn host(&self) -> Option<&str> {
+        Some(&self.host)
+    }
+
     async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
         Err(Failure::new(
             Reason::Refused,

@@ -1,6 +1,6 @@
 //! All hosts of a run by name: those of the inventory and those that the run made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ type Known = (HostFacts, Arc<dyn Transport>);
 pub struct Hosts {
     reach: Box<dyn Reach>,
     known: RwLock<HashMap<String, Known>>,
+    /// Names that a run will give to hosts which do not exist yet.
+    coming: BTreeSet<String>,
 }
 
 impl Hosts {
@@ -41,7 +43,15 @@ impl Hosts {
         Self {
             reach,
             known: RwLock::new(HashMap::new()),
+            coming: BTreeSet::new(),
         }
+    }
+
+    /// These are made by the run: before it, nobody must take a host that has the same name today for one of them.
+    pub fn coming(&mut self, names: BTreeSet<String>) {
+        let known = self.known.get_mut().expect("no holder panics");
+        known.retain(|name, _| !names.contains(name));
+        self.coming = names;
     }
 
     /// Adds a host, or replaces what was known of it (a new pin after the rotation of its key).
@@ -75,6 +85,10 @@ impl Hosts {
             .get(name)
             .map(|(_, transport)| transport.clone())
             .ok_or_else(|| {
+                if self.coming.contains(name) {
+                    let words = format!("`{name}` does not exist before the run has made it");
+                    return Failure::new(Reason::NotFound, words);
+                }
                 let failure = Failure::new(Reason::NotFound, format!("no host is called `{name}`"));
                 match nearest(name, known.keys().map(String::as_str)) {
                     Some(near) => failure.hint(format!("did you mean `{near}`?")),

@@ -46,6 +46,12 @@ pub trait Verb: DeserializeOwned + JsonSchema + Send + 'static {
     const TAKES_VERIFY: bool = false;
     /// Waits for a person: takes no place among the steps that run side by side.
     const WAITS: bool = false;
+    /// Runs text that a person wrote, also to look: nobody can say what that does, so a preview leaves it alone.
+    const OWN_SCRIPT: bool = false;
+    /// The beginnings of the notes with which another run can go on with what this kind made; without any it begins anew.
+    const ADOPTS: &'static [&'static str] = &[];
+    /// How long it usually takes, for a prediction while there are no runs to learn from.
+    const TAKES: std::time::Duration = std::time::Duration::from_secs(5);
 
     /// An output of the right shape, known before anything ran. With these arguments, so that names can be true.
     fn sample(&self) -> Output {
@@ -76,6 +82,12 @@ pub struct Kind {
     pub takes_verify: bool,
     /// See [`Verb::WAITS`].
     pub waits: bool,
+    /// See [`Verb::OWN_SCRIPT`].
+    pub own_script: bool,
+    /// See [`Verb::ADOPTS`].
+    pub adopts: &'static [&'static str],
+    /// See [`Verb::TAKES`].
+    pub takes: std::time::Duration,
     /// The JSON Schema of its arguments.
     pub schema: fn() -> serde_json::Value,
     /// Binds arguments: the action and its sample output.
@@ -93,6 +105,9 @@ impl Kind {
             timeout: V::TIMEOUT,
             takes_verify: V::TAKES_VERIFY,
             waits: V::WAITS,
+            own_script: V::OWN_SCRIPT,
+            adopts: V::ADOPTS,
+            takes: V::TAKES,
             schema: schema_of::<V>,
             bind: bind_verb::<V>,
         }

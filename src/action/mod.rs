@@ -34,7 +34,7 @@ mod server_power;
 mod services;
 mod wait;
 
-pub use context::{Context, Given, Person, Record, StepNotes};
+pub use context::{ADOPTED, ADOPTED_ATTEMPTS, Context, Given, Person, Record, StepNotes};
 pub use hosts::{HostFacts, Hosts, Reach};
 pub use kind_table::{Bind, Kind, Verb, decode_args};
 pub use limits::Planned;
@@ -124,6 +124,47 @@ pub trait Action: Send + Sync {
     fn files(&self) -> Vec<std::path::PathBuf> {
         Vec::new()
     }
+
+    /// What it would say to people: a preview prints it instead. Its arguments may hold placeholders (`<db.ipv4>`).
+    fn message(&self, _cx: &Context) -> Option<String> {
+        None
+    }
+
+    /// What it would create, and what a month of that costs. Asked by a preview; reads only.
+    async fn costs(&self, _cx: &Context) -> Result<Vec<Cost>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// How long it takes, where its arguments say so.
+    fn takes(&self) -> Option<std::time::Duration> {
+        None
+    }
+
+    /// The one host that everything it makes lies on, if it is so: it is gone with that host.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+
+    /// What it kept of before, so that it could be put back. Looks only.
+    async fn kept(&self, _cx: &Context) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
+    /// Lets go of what it kept; after that there is no way back. Safe to call again.
+    async fn release(&self, _cx: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Something that would be created.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Cost {
+    /// The account that pays.
+    pub account: String,
+    /// What: its type and place.
+    pub what: String,
+    /// A month's price, net, in the account's currency; none if the provider names no price.
+    pub monthly: Option<f64>,
 }
 
 /// An action that only looks: its verify is all it does.
@@ -144,6 +185,11 @@ pub trait Look: Send + Sync {
 
     /// One look. A failure with reason `Verify`, `Unreachable` or `Timeout` is looked at again until the step's deadline.
     async fn look(&self, cx: &Context) -> Result<Verified, Failure>;
+
+    /// See [`Action::takes`].
+    fn takes(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 #[async_trait]
@@ -174,6 +220,10 @@ impl<T: Look> Action for T {
 
     async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
         Ok(vec![Evidence::new("a look", "leaves nothing to take back")])
+    }
+
+    fn takes(&self) -> Option<std::time::Duration> {
+        Look::takes(self)
     }
 }
 

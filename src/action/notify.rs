@@ -70,6 +70,10 @@ impl Action for Notify {
         ))])
     }
 
+    fn message(&self, cx: &Context) -> Option<String> {
+        Some(self.text(cx))
+    }
+
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
         Ok(if cx.noted("sent").is_some() {
             Observation::Done

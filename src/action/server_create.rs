@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::first_contact::{self, bootstrap_key, cloud_config};
 use super::server_place::{Rung, rungs};
-use super::{Action, Bind, Context, HostFacts, Verb, Verified};
+use super::{Action, Bind, Context, Cost, HostFacts, Verb, Verified};
 use crate::kind::{
     Effect, Evidence, Failure, Finding, Observation, Output, Reason, Resource, Undo,
 };
@@ -62,8 +62,11 @@ impl Verb for ServerCreate {
     const NAME: &'static str = "server.create";
     const EFFECT: Effect = Effect::Create;
     const UNDO: Undo = Undo::DeleteOwn;
+    const ADOPTS: &'static [&'static str] =
+        &["rung", "bootstrap_pins", "server", "host", "rotated"];
     const SUMMARY: &'static str = "Creates a server and waits until it can be used.";
     const TIMEOUT: Duration = Duration::from_secs(900);
+    const TAKES: Duration = Duration::from_secs(90);
 
     fn sample(&self) -> Output {
         let rung = self.all_places().first().cloned().unwrap_or_default();
@@ -147,11 +150,11 @@ impl ServerCreate {
             }
             asked.push(&rung.account);
             let provider = cx.services.provider(&rung.account)?;
-            for server in provider
-                .find(cx.run.as_str(), Some(cx.step.as_str()))
-                .await?
-            {
-                found.push((provider.clone(), server));
+            // Also those of older runs that this one goes on with: a server keeps the tag that it was made with.
+            for run in cx.adopted().iter().chain([&cx.run]) {
+                for server in provider.find(run.as_str(), Some(cx.step.as_str())).await? {
+                    found.push((provider.clone(), server));
+                }
             }
         }
         Ok(found)
@@ -334,6 +337,24 @@ impl Action for ServerCreate {
                 .map(|failure| Finding::warning(failure.message)),
         );
         Ok(findings)
+    }
+
+    async fn costs(&self, cx: &Context) -> Result<Vec<Cost>, Failure> {
+        let mut refused = Vec::new();
+        for rung in &self.rungs {
+            let provider = cx.services.provider(&rung.account)?;
+            match rung.offer(&*provider, self.size.as_ref()).await {
+                Ok(offer) => {
+                    return Ok(vec![Cost {
+                        account: rung.account.clone(),
+                        what: format!("server {} at {}/{}", offer.name, rung.account, rung.region),
+                        monthly: offer.monthly,
+                    }]);
+                }
+                Err(failure) => refused.push(failure),
+            }
+        }
+        Err(all_of(refused))
     }
 
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {

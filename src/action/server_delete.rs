@@ -28,6 +28,7 @@ impl Verb for ServerDelete {
     const UNDO: Undo = Undo::NeedsHuman;
     const SUMMARY: &'static str = "Deletes a server for good, proved by a 404.";
     const TIMEOUT: Duration = Duration::from_secs(600);
+    const TAKES: Duration = Duration::from_secs(30);
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
         let named = Named::bind(&self.server, args, bind).map_err(|problem| vec![problem])?;

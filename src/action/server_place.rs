@@ -133,7 +133,8 @@ impl Rung {
         Ok(offer.name)
     }
 
-    async fn offer(
+    /// The type that would be ordered.
+    pub(super) async fn offer(
         &self,
         provider: &dyn Provider,
         needs: Option<&Needs>,

@@ -41,8 +41,10 @@ impl Verb for ServerPower {
     const NAME: &'static str = "server.power";
     const EFFECT: Effect = Effect::Write;
     const UNDO: Undo = Undo::RestorePrevious;
+    const ADOPTS: &'static [&'static str] = &["before"];
     const SUMMARY: &'static str = "Powers a server off (a fence) or on, through the provider.";
     const TIMEOUT: Duration = Duration::from_secs(300);
+    const TAKES: Duration = Duration::from_secs(20);
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
         let named = Named::bind(&self.server, args, bind).map_err(|problem| vec![problem])?;

@@ -47,6 +47,10 @@ impl Look for Wait {
         format!("wait {}", self.r#for)
     }
 
+    fn takes(&self) -> Option<Duration> {
+        Some(self.r#for.0)
+    }
+
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
         let now = cx.services.clock.now();
         let since = match cx.noted_text("since").and_then(|text| text.parse().ok()) {

@@ -77,7 +77,7 @@ impl Conduct {
             Some(Ending::Ended(result)) => code_of(result),
             Some(Ending::Stopped) | None => STOPPED,
         };
-        self.write_reports()?;
+        write_reports(&self.folder, &self.ledger, &self.mask, self.json)?;
         self.ledger.close()?;
         Ok(code)
     }
@@ -120,33 +120,32 @@ impl Conduct {
         );
         Ok(Some(engine.run().await?))
     }
+}
 
-    fn write_reports(&self) -> Result<(), CliError> {
-        let head = self.folder.read()?.head;
-        let report = self
-            .ledger
-            .state(Report::new)
-            .of_journal(head.seq, head.hash);
-        self.folder
-            .write("report.md", self.mask.clean(&markdown(&report)).as_bytes())?;
-        self.folder
-            .write("report.html", self.mask.clean(&html(&report)).as_bytes())?;
-        let path = self
-            .folder
-            .write("report.json", self.mask.clean(&report.json()).as_bytes())?;
-        if !self.json {
-            let _ = writeln!(
-                anstream::stderr(),
-                "\nreport: {}",
-                path.with_file_name("report.md").display()
-            );
-        }
-        Ok(())
+/// Writes the run's reports anew.
+pub fn write_reports(
+    folder: &RunFolder,
+    ledger: &Ledger,
+    mask: &Mask,
+    json: bool,
+) -> Result<(), CliError> {
+    let head = folder.read()?.head;
+    let report = ledger.state(Report::new).of_journal(head.seq, head.hash);
+    folder.write("report.md", mask.clean(&markdown(&report)).as_bytes())?;
+    folder.write("report.html", mask.clean(&html(&report)).as_bytes())?;
+    let path = folder.write("report.json", mask.clean(&report.json()).as_bytes())?;
+    if !json {
+        let _ = writeln!(
+            anstream::stderr(),
+            "\nreport: {}",
+            path.with_file_name("report.md").display()
+        );
     }
+    Ok(())
 }
 
 /// Ctrl-C once: nothing new; twice, or SIGTERM: leave now. A lost terminal stops nothing.
-async fn listen_to_signals(handle: StopHandle, ledger: Ledger) {
+pub async fn listen_to_signals(handle: StopHandle, ledger: Ledger) {
     let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
@@ -174,6 +173,14 @@ async fn listen_to_signals(handle: StopHandle, ledger: Ledger) {
 }
 
 fn running_steps(state: &RunState) -> Vec<String> {
+    let undone = state.back.steps.iter();
+    let undone: Vec<String> = undone
+        .filter(|(_, stand)| **stand == crate::state::Return::InDoubt)
+        .map(|(step, _)| format!("`{step}`"))
+        .collect();
+    if state.back.begun.is_some() {
+        return undone;
+    }
     let running = state
         .steps
         .iter()

@@ -1,5 +1,7 @@
 //! What people type. One file for each command; its doc comment is its help.
 
+mod adopt;
+mod afterwards;
 mod approve;
 mod ask;
 mod conduct;
@@ -11,7 +13,9 @@ mod inject;
 mod logs;
 mod man;
 mod mark;
+mod preview;
 pub mod problems;
+mod release;
 mod report;
 mod resume;
 mod run;
@@ -23,6 +27,7 @@ mod sources;
 mod ssh;
 mod status;
 mod tell;
+mod undo;
 mod validate;
 
 use std::io::Write;
@@ -95,6 +100,8 @@ enum Command {
     Resume(resume::Resume),
     Approve(approve::Approve),
     Mark(mark::MarkStep),
+    Undo(undo::UndoRun),
+    Release(release::ReleaseRun),
     Status(status::StatusOf),
     Runs(runs::Runs),
     Logs(logs::Logs),
@@ -163,6 +170,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Resume(command) => command.run(&common),
         Command::Approve(command) => command.run(&common),
         Command::Mark(command) => command.run(&common),
+        Command::Undo(command) => command.run(&common),
+        Command::Release(command) => command.run(&common),
         Command::Status(command) => command.run(&common),
         Command::Runs(command) => command.run(&common),
         Command::Logs(command) => command.run(&common),

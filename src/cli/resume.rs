@@ -48,6 +48,8 @@ impl Resume {
         let (state, texts) = read_back(&folder, common)?;
         enter_world_of(&texts.sources.inventory)?;
         let header = state.header.clone();
+        only_forward(&state)?;
+        super::adopt::whole(&state, &state_path)?;
         if matches!(state.result, Some((crate::event::RunResult::Met, _))) {
             say(&format!(
                 "run {} ended as MET; there is nothing to resume\n",
@@ -55,25 +57,7 @@ impl Resume {
             ));
             return Ok(code_of_state(&state));
         }
-        let given = header
-            .inputs
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.clone(),
-                    value
-                        .as_str()
-                        .map(str::to_string)
-                        .unwrap_or_else(|| value.to_string()),
-                )
-            })
-            .collect();
-        let program = Program::bind(texts.sources, header.mode, header.run.clone(), &given)?;
-        if program.steps() != header.steps.as_slice() {
-            return Err(CliError::new(JOURNAL, "this version of dr-plan reads the run's plan differently from the one that began it")
-                .hint(format!("go on with version {}", header.version)));
-        }
-        let program = Arc::new(program);
+        let program = bind_again(texts, &header)?;
         let work = inject::work(program.clone(), &self.inject)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let estates = FileEstates::new(&state_path);
@@ -138,6 +122,48 @@ impl Resume {
             conduct.carry_through().await
         })
     }
+}
+
+/// Binds a run's own copies as they were bound when it began.
+pub fn bind_again(
+    texts: super::sources::Texts,
+    header: &crate::event::Header,
+) -> Result<Arc<Program>, CliError> {
+    let given = header
+        .inputs
+        .iter()
+        .map(|(name, value)| {
+            let text = value.as_str().map(str::to_string);
+            (name.clone(), text.unwrap_or_else(|| value.to_string()))
+        })
+        .collect();
+    let program = Program::bind(texts.sources, header.mode, header.run.clone(), &given)?;
+    if program.steps() != header.steps.as_slice() {
+        return Err(CliError::new(
+            JOURNAL,
+            "this version of dr-plan reads the run's plan differently from the one that began it",
+        )
+        .hint(format!("go on with version {}", header.version)));
+    }
+    Ok(Arc::new(program))
+}
+
+/// A run that is being taken back, or whose estate another run has, does not go forward again.
+fn only_forward(state: &RunState) -> Result<(), CliError> {
+    let run = state.header.run.short();
+    if let Some(to) = &state.back.handed_over {
+        let words = format!("run {run} handed what it made over to run {}", to.short());
+        return Err(CliError::new(USAGE, words).hint(format!("dr-plan resume {}", to.short())));
+    }
+    if state.back.begun.is_some() {
+        let words =
+            format!("run {run} is taken back, wholly or in part: it does not go forward again");
+        return Err(CliError::new(USAGE, words).hint(format!(
+            "`dr-plan undo {run}` takes all of it back; `dr-plan run {} --adopt {run}` goes on with what it left in a new run",
+            state.header.plan_path
+        )));
+    }
+    Ok(())
 }
 
 /// Opens the journal. A process that was pushed aside still has it, until it looks and leaves.

@@ -13,7 +13,7 @@ use super::here::{person, state_folder};
 use super::inject::{self, Inject};
 use super::sources::{Reader, absolute, inside};
 use super::{Common, runtime, say};
-use super::{problems, report, services};
+use super::{adopt, preview, problems, report, services};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::event::Header;
 use crate::ids::{RunId, StepId};
@@ -33,6 +33,15 @@ pub struct Run {
     /// An input of the plan
     #[arg(long, value_name = "NAME=VALUE")]
     input: Vec<String>,
+    /// Only look: run every check, change nothing, and print what would happen
+    #[arg(long, conflicts_with_all = ["preview", "approve", "inject"])]
+    dry_run: bool,
+    /// Do what this saved preview says, or nothing: every difference is named
+    #[arg(long, value_name = "FILE")]
+    preview: Option<PathBuf>,
+    /// Go on with the servers and the data that an older run of this plan left, instead of making them anew
+    #[arg(long, value_name = "RUN", conflicts_with = "preview")]
+    adopt: Option<String>,
     /// Answer the start question with yes; never an approval
     #[arg(long)]
     yes: bool,
@@ -89,28 +98,11 @@ impl Run {
             )
             .hint("if that is wrong: `timedatectl`; times here are compared with those of backups and records"));
         }
-        if !self.yes {
-            ask_to_start(&program, self.lost_at.unwrap_or(now))?;
-        }
         let state = state_folder(common.state.clone())?;
-        let estates = FileEstates::new(&state);
-        let held = estates.take(
-            &program.inventory().name,
-            &Owner::this_process(run.clone(), &person(), now),
-        )?;
-        let mask = Mask::default();
-        let runtime = runtime()?;
-        // Secrets and clients first: a run that cannot begin leaves nothing behind. And every secret is known to the mask
-        // before the first event is written.
-        let services = Arc::new(runtime.block_on(services::build(services::Wanted {
-            inventory: program.inventory().clone(),
-            accounts: program.accounts(),
-            folder: state.join("runs").join(run.as_str()),
-            state: None,
-            mask: mask.clone(),
-            clock: clock.clone(),
-        }))?);
-        let (folder, hashes) = RunFolder::create(&state, &run, files)?;
+        let older = match &self.adopt {
+            Some(run) => Some(adopt::older(run, &state, &program)?),
+            None => None,
+        };
         let header = Header {
             format: crate::journal::FORMAT,
             run: run.clone(),
@@ -124,10 +116,11 @@ impl Run {
             lost_at_is_default: self.lost_at.is_none(),
             objectives: program.objectives(),
             health: program.health_rule(),
-            files: hashes,
+            files: preview::hashes(&files),
             inputs: program.inputs().clone(),
             steps: program.steps().to_vec(),
             approved: approved.iter().map(|(step, _)| step.clone()).collect(),
+            adopts: older.as_ref().map(|older| older.run().clone()),
             plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
             inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
             provider_paths: texts
@@ -137,15 +130,70 @@ impl Run {
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),
         };
+        let look = |older| {
+            preview::look(preview::Wanted {
+                program: &program,
+                header: header.clone(),
+                older,
+                state: &state,
+                clock: clock.clone(),
+            })
+        };
+        if self.dry_run {
+            return preview::show_and_keep(look(older)?, &run, &state, common);
+        }
+        let saved = match &self.preview {
+            Some(path) => Some((preview::read(path)?, path)),
+            None => None,
+        };
+        if !self.yes {
+            ask_to_start(&program, header.lost_at)?;
+        }
+        let estates = FileEstates::new(&state);
+        let held = estates.take(
+            &program.inventory().name,
+            &Owner::this_process(run.clone(), &person(), now),
+        )?;
+        // Behind the lock: no other run can change the estate any more.
+        if let Some((saved, path)) = &saved {
+            preview::compare(saved, &look(None)?, path)?;
+        }
+        let mask = Mask::default();
+        let runtime = runtime()?;
+        // Secrets and clients first: a run that cannot begin leaves nothing behind. And every secret is known to the mask
+        // before the first event is written.
+        let services = Arc::new(runtime.block_on(services::build(services::Wanted {
+            inventory: program.inventory().clone(),
+            accounts: program.accounts(),
+            folder: state.join("runs").join(run.as_str()),
+            state: None,
+            mask: mask.clone(),
+            clock: clock.clone(),
+        }))?);
+        let adoption = match older {
+            Some(older) => Some(runtime.block_on(older.survey(&program, &services))?),
+            None => None,
+        };
+        if let Some(adoption) = adoption.as_ref().filter(|_| !common.quiet) {
+            say(&adoption.words());
+        }
+        let (folder, hashes) = RunFolder::create(&state, &run, files)?;
+        let header = Header {
+            files: hashes,
+            ..header
+        };
         runtime.block_on(async {
             let parts = Parts {
                 journal: Box::new(folder.create_journal()?),
                 reporters: report::reporters(common, &folder, &header, &mask)?,
                 mask: mask.clone(),
-                clock,
+                clock: clock.clone(),
                 estate: Some(held),
             };
             let ledger = Ledger::begin(parts, header)?;
+            if let Some(adoption) = adoption {
+                adoption.take_over(&ledger, &clock).await?;
+            }
             let conduct = Conduct {
                 work,
                 ledger,
@@ -270,13 +318,17 @@ fn ask_to_start(program: &Program, lost_at: Timestamp) -> Result<(), CliError> {
     }
     say(&screen);
     let sandbox = program.inventory().sandbox.is_some();
+    agreed(if sandbox { "yes" } else { estate.as_str() })
+}
+
+/// A person at this terminal types the word that makes it start.
+pub fn agreed(wanted: &str) -> Result<(), CliError> {
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Err(
             CliError::new(USAGE, "nobody is there to say that it may start")
                 .hint("--yes answers this question, and only this one"),
         );
     }
-    let wanted = if sandbox { "yes" } else { estate.as_str() };
     say(&format!("\ntype `{wanted}` to start: "));
     let mut line = String::new();
     std::io::stdin()

@@ -69,9 +69,14 @@ impl Runs {
 
 /// How a run stands, in a word or two.
 pub fn word(state: &RunState, live: bool) -> String {
-    match (&state.result, live) {
+    let forward = match (&state.result, live) {
         (Some((result, _)), _) => result.to_string(),
         (None, true) => "running".into(),
+        (None, false) if state.back.word().is_some() => "stopped".into(),
         (None, false) => "stopped, can be resumed".into(),
+    };
+    match state.back.word() {
+        Some(back) => format!("{forward}, {back}"),
+        None => forward,
     }
 }

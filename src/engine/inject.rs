@@ -176,7 +176,29 @@ impl Action for Unlucky {
     }
 
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
-        self.action.undo(cx).await
+        self.before()?;
+        let evidence = self.action.undo(cx).await?;
+        if self.is_due(Accident::CrashAfter) {
+            die();
+        }
+        Ok(evidence)
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.action.host()
+    }
+
+    async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
+        self.action.kept(cx).await
+    }
+
+    async fn release(&self, cx: &Context) -> Result<(), Failure> {
+        self.before()?;
+        self.action.release(cx).await?;
+        if self.is_due(Accident::CrashAfter) {
+            die();
+        }
+        Ok(())
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::event::{Ask, BoundStep, Header, What};
+use crate::event::{Ask, Back, BoundStep, Header, What};
 use crate::kind::{Evidence, Failure, Finding, Observation, Resource};
 use crate::secret::Mask;
 
@@ -140,6 +140,45 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
             all(mask, hint);
         }
         What::Ended { result: _, because } => all(mask, because),
+        What::Back(it) => back(mask, it),
+    }
+}
+
+fn back(mask: &Mask, it: &mut Back) {
+    match it {
+        Back::Begun {
+            by,
+            version,
+            steps: _,
+        } => all(mask, [by, version]),
+        Back::Intent {
+            step: _,
+            attempt: _,
+        }
+        | Back::Releasing {
+            step: _,
+            attempt: _,
+        }
+        | Back::Ended => {}
+        Back::Undone {
+            step: _,
+            evidence: e,
+        }
+        | Back::Released {
+            step: _,
+            evidence: e,
+        } => evidence(mask, e),
+        Back::Left {
+            step: _,
+            why,
+            person: _,
+        } => text(mask, why),
+        Back::Failed {
+            step: _,
+            failure: f,
+        } => failure(mask, f),
+        Back::Stopped { why } => text(mask, why),
+        Back::HandedOver { to: _, by } => text(mask, by),
     }
 }
 
@@ -161,6 +200,7 @@ fn header(mask: &Mask, it: &mut Header) {
         inputs,
         steps,
         approved: _,
+        adopts: _,
         plan_path,
         inventory_path,
         provider_paths,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::action::{Action, Bind, Context, Verified, kind_of};
+use crate::action::{Action, Bind, Context, Cost, Verified, kind_of};
 use crate::kind::{Evidence, Failure, Finding, Observation};
 use crate::problem::{Place, Problem};
 use crate::yaml::Node;
@@ -65,6 +65,30 @@ impl Action for Checked {
 
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
         self.action.undo(cx).await
+    }
+
+    fn message(&self, cx: &Context) -> Option<String> {
+        self.action.message(cx)
+    }
+
+    async fn costs(&self, cx: &Context) -> Result<Vec<Cost>, Failure> {
+        self.action.costs(cx).await
+    }
+
+    fn takes(&self) -> Option<std::time::Duration> {
+        self.action.takes()
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.action.host()
+    }
+
+    async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
+        self.action.kept(cx).await
+    }
+
+    async fn release(&self, cx: &Context) -> Result<(), Failure> {
+        self.action.release(cx).await
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {

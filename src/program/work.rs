@@ -1,10 +1,11 @@
 //! What the engine asks of a program: actions with their true arguments, and the rules of a step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::{ATTEMPTS, BACKOFF, PATIENCE, Program, bind_check, bind_step};
-use crate::action::Action;
+use super::placeholder::{self, Placeholder};
+use super::{ATTEMPTS, BACKOFF, PATIENCE, Program, bind_check, bind_step, scope};
+use crate::action::{Action, kind_of};
 use crate::ids::StepId;
 use crate::kind::{Effect, Failure, Output, Reason};
 use crate::problem::Problem;
@@ -63,6 +64,26 @@ pub trait Work: Send + Sync {
     /// The step's rules.
     fn policy(&self, step: &StepId) -> Policy;
 
+    /// Values of other steps that the step refers to and that nobody has yet.
+    fn unknown(&self, _step: &StepId, _state: &RunState) -> Vec<Placeholder> {
+        Vec::new()
+    }
+
+    /// The action for people to read about: `<db.ipv4>` stands where nothing is known yet. It is never carried out.
+    fn picture(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure> {
+        self.rehearse(step, state)
+    }
+
+    /// Whether looking at the step starts a script that a person wrote.
+    fn own_script(&self, _step: &StepId, kind: &str) -> bool {
+        kind_of(kind).is_some_and(|kind| kind.own_script)
+    }
+
+    /// A text about a rehearsed action, with placeholders where samples stand.
+    fn readable(&self, text: &str) -> String {
+        text.to_string()
+    }
+
     /// The health checks with true arguments.
     fn health(&self, state: &RunState) -> Result<Vec<Box<dyn Action>>, Failure>;
 }
@@ -88,6 +109,29 @@ impl Program {
         )
         .map(|(action, _)| action)
         .map_err(|problems| failure(&problems))
+    }
+
+    /// The host that a step makes, by its name.
+    pub fn host_made_by(&self, step: &StepId) -> Option<&str> {
+        let at = *self.index.get(step)?;
+        let makes = self.steps[at].effect == Effect::Create;
+        self.samples
+            .get(&at)
+            .filter(|_| makes)?
+            .get("host")?
+            .as_str()
+    }
+
+    /// The names of the hosts that the run makes.
+    pub fn made_hosts(&self) -> BTreeSet<String> {
+        let made = self
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.effect == Effect::Create && step.left_out.is_none());
+        made.filter_map(|(at, _)| self.samples.get(&at)?.get("host")?.as_str())
+            .map(str::to_string)
+            .collect()
     }
 
     /// True outputs of the steps that are referred to; samples where there are none, if wanted.
@@ -139,6 +183,53 @@ impl Work for Program {
     fn rehearse(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure> {
         let references = &self.plan_step(self.at(step)).references;
         self.bound(step, &self.outputs(state, references, true))
+    }
+
+    fn unknown(&self, step: &StepId, state: &RunState) -> Vec<Placeholder> {
+        let mut found: Vec<Placeholder> = Vec::new();
+        for reference in &self.plan_step(self.at(step)).references {
+            let [root, id, fields @ ..] = reference.path.as_slice() else {
+                continue;
+            };
+            let Some(&at) = self.index.get(id.as_str()).filter(|_| root == "steps") else {
+                continue;
+            };
+            let id = &self.steps[at].id;
+            if state.step(id).is_some_and(|step| !step.output.is_empty()) {
+                continue;
+            }
+            let sample = self.samples.get(&at);
+            let placeholder = Placeholder::of(id, fields, sample);
+            if !found.contains(&placeholder) {
+                found.push(placeholder);
+            }
+        }
+        found
+    }
+
+    fn picture(&self, step: &StepId, state: &RunState) -> Result<Box<dyn Action>, Failure> {
+        let references = &self.plan_step(self.at(step)).references;
+        let mut outputs = self.outputs(state, references, true);
+        for (at, output) in &mut outputs {
+            let id = &self.steps[*at].id;
+            if state.step(id).is_none_or(|step| step.output.is_empty()) {
+                placeholder::put_in(id, output);
+            }
+        }
+        // Where a value must be of a certain kind (an address, a number), no placeholder can stand.
+        self.bound(step, &outputs)
+            .or_else(|_| self.rehearse(step, state))
+    }
+
+    fn own_script(&self, step: &StepId, kind: &str) -> bool {
+        let is_one = |kind: &str| kind_of(kind).is_some_and(|kind| kind.own_script);
+        let step = self.plan_step(self.at(step));
+        // A look is made with all that its `verify:` adds to it.
+        is_one(kind) || step.verify.iter().any(|check| is_one(&check.kind))
+    }
+
+    fn readable(&self, text: &str) -> String {
+        scope::placeholders(&self.all_steps(), &self.samples)(text)
     }
 
     fn policy(&self, step: &StepId) -> Policy {

@@ -42,6 +42,7 @@ pub fn html(report: &Report) -> String {
     people(report, &mut page);
     proofs(report, &mut page);
     resources(report, &mut page);
+    way_back(report, &mut page);
     findings(report, &mut page);
     moments(report, &mut page);
     origin(report, &mut page);
@@ -342,6 +343,14 @@ fn resources(report: &Report, page: &mut String) {
     }
     text.push_str("</tbody></table>");
     section(page, "Made at providers", &text);
+}
+
+fn way_back(report: &Report, page: &mut String) {
+    let Some(back) = &report.back else { return };
+    let mut text = String::new();
+    let lines = back.lines();
+    list(&mut text, "back", lines.iter().map(|line| escape(line)));
+    section(page, "After its end", &text);
 }
 
 fn findings(report: &Report, page: &mut String) {

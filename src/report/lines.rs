@@ -355,6 +355,15 @@ impl Lines {
                 );
             }
             What::Stopped { .. } | What::Ended { .. } => self.end(state),
+            What::Back(back) => {
+                let (good, word, text) = super::back::told(back);
+                let tone = match good {
+                    Some(true) => Tone::Good,
+                    Some(false) => Tone::Bad,
+                    None => Tone::Calm,
+                };
+                self.line(event, back.step(), tone, word, &text);
+            }
             _ => return false,
         }
         true

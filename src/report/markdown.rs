@@ -41,6 +41,7 @@ pub fn markdown(report: &Report) -> String {
     health(report, &mut text);
     evidence(report, &mut text);
     resources(report, &mut text);
+    way_back(report, &mut text);
     findings(report, &mut text);
     timeline(report, &mut text);
     origin(report, &mut text);
@@ -321,6 +322,15 @@ fn resources(report: &Report, text: &mut String) {
             escape(&made.id),
             made.step
         );
+    }
+    text.push('\n');
+}
+
+fn way_back(report: &Report, text: &mut String) {
+    let Some(back) = &report.back else { return };
+    text.push_str("## After its end\n\n");
+    for line in back.lines() {
+        let _ = writeln!(text, "- {}", escape(&line));
     }
     text.push('\n');
 }

@@ -1,6 +1,7 @@
 //! What people see of a run: while it goes, and afterwards. Everything here is fed by events and the
 //! sum alone, so a replay years later shows the same.
 
+mod back;
 mod chart;
 mod html;
 mod json;
@@ -13,6 +14,7 @@ mod summary;
 mod words;
 
 pub use crate::state::Reporter;
+pub use back::{BackLine, BackReport};
 pub use html::html;
 pub use json::Json;
 pub use lines::{Detail, Lines, Style};

@@ -99,6 +99,9 @@ pub struct Report {
     pub findings: Vec<Warned>,
     /// What the checks before the start refused.
     pub refused: Vec<Refusal>,
+    /// What came after its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub back: Option<super::back::BackReport>,
     /// The run in time.
     pub timeline: Vec<Moment>,
     /// The end of the journal's chain: whoever knows it can tell whether the journal was changed.

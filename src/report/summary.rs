@@ -81,6 +81,7 @@ impl Report {
                     failure: failure.clone(),
                 })
                 .collect(),
+            back: super::back::BackReport::of(state),
             timeline: timeline(state),
             journal: None,
         }
@@ -272,6 +273,19 @@ fn findings(state: &RunState) -> Vec<Warned> {
 
 /// Each hint once: of the stop first, then of what stands in the way.
 fn next(state: &RunState) -> Vec<String> {
+    let run = state.header.run.short();
+    match &state.back {
+        back if back.handed_over.is_some() => {
+            return back
+                .handed_over
+                .iter()
+                .map(|to| format!("dr-plan status {}", to.short()))
+                .collect();
+        }
+        back if back.begun.is_some() && !back.ended => return vec![format!("dr-plan undo {run}")],
+        back if back.begun.is_some() => return Vec::new(),
+        _ => {}
+    }
     let stop = state.stopped.iter().filter_map(|(_, hint)| hint.clone());
     let refused = state.refused.iter().filter_map(|(_, f)| f.hint.clone());
     let steps = state.steps.iter().filter_map(|step| match &step.status {

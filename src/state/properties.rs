@@ -87,6 +87,7 @@ fn header() -> impl Strategy<Value = Header> {
             inputs: serde_json::Map::new(),
             steps,
             approved: Vec::new(),
+            adopts: None,
             plan_path: "p.yaml".into(),
             inventory_path: "inventories/sandbox.yaml".into(),
             provider_paths: Vec::new(),

@@ -4,7 +4,9 @@
 mod killed;
 mod people;
 mod plain;
+mod previewed;
 mod refused;
 mod restoring;
 pub mod shop;
 mod signals;
+mod undone;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dr_plan::engine::Ending;
+use dr_plan::engine::{Ending, UndoEnding};
 use dr_plan::event::{BoundStep, Event, RunResult, What};
 use dr_plan::journal::{FileJournal, Head, Journal, JournalError, Ledger, read_all};
 use dr_plan::state::{Reporter, RunState};
@@ -31,6 +31,9 @@ pub struct Order {
     pub death: Option<(u64, Death)>,
     /// The journal is there already.
     pub resume: bool,
+    /// The run has ended: it is taken back.
+    #[serde(default)]
+    pub undo: bool,
 }
 
 /// In what moment of a record's way the process is killed.
@@ -55,6 +58,7 @@ impl Order {
             socket: socket.to_path_buf(),
             death: None,
             resume: false,
+            undo: false,
         }
     }
 
@@ -167,7 +171,7 @@ impl Reporter for DeadlyReporter {
 
 fn carry_out(order: Order) {
     let path = order.journal();
-    let (file, reading) = match order.resume {
+    let (file, reading) = match order.resume || order.undo {
         true => {
             let (file, reading) = FileJournal::open(&path, &run_id()).unwrap();
             (file, Some(reading))
@@ -199,6 +203,14 @@ fn carry_out(order: Order) {
         .unwrap();
     runtime.block_on(async {
         let ledger = match reading {
+            Some(reading) if order.undo => {
+                let state = RunState::replay(&reading.events).unwrap();
+                let ledger = Ledger::go_on(parts, state).unwrap();
+                let (ending, _) =
+                    super::undone::take_back(&ledger, Line::Socket(order.socket)).await;
+                assert!(matches!(ending, UndoEnding::Ended { .. }), "{ending:?}");
+                return ledger.close().unwrap();
+            }
             Some(reading) => {
                 let state = RunState::replay(&reading.events).unwrap();
                 let ledger = Ledger::go_on(parts, state).unwrap();

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dr_plan::action::{Action, Context, Verified};
+use dr_plan::action::{Action, Context, Verified, kind_of};
 use dr_plan::event::{Ask, AskKind, BoundStep};
 use dr_plan::ids::StepId;
 use dr_plan::journal::Hash;
-use dr_plan::kind::{Effect, Evidence, Failure, Observation, Reason, Resource};
+use dr_plan::kind::{Effect, Evidence, Failure, Observation, Reason, Resource, Undo};
 use dr_plan::program::{Policy, Work};
 use dr_plan::state::RunState;
 
@@ -50,6 +50,8 @@ pub struct Doubles {
     /// Instead of the ordinary rules.
     pub policies: HashMap<String, Policy>,
     pub approval_timeout: Option<Duration>,
+    /// Steps that act on a host only, and on which.
+    pub hosts: HashMap<String, String>,
 }
 
 impl Doubles {
@@ -63,6 +65,7 @@ impl Doubles {
             twice: false,
             policies: HashMap::new(),
             approval_timeout: None,
+            hosts: HashMap::new(),
         }
     }
 
@@ -74,6 +77,8 @@ impl Doubles {
             data,
             twice: self.twice,
             approval_timeout: self.approval_timeout,
+            host: self.hosts.get(step.id.as_str()).cloned(),
+            undo: kind_of(&step.kind).map_or(Undo::RestorePrevious, |kind| kind.undo),
         })
     }
 }
@@ -127,6 +132,8 @@ impl Work for Doubles {
             data: String::new(),
             twice: false,
             approval_timeout: None,
+            host: None,
+            undo: Undo::ForwardOnly,
         };
         Ok(vec![Box::new(double)])
     }
@@ -139,6 +146,8 @@ struct Double {
     data: String,
     twice: bool,
     approval_timeout: Option<Duration>,
+    host: Option<String>,
+    undo: Undo,
 }
 
 impl Double {
@@ -300,12 +309,34 @@ impl Action for Double {
             return Ok(Verified::seen("the world", "as wanted").with("saw", "backup 42"));
         }
         match thing.stage {
-            Stage::Done => Ok(Verified::seen("stage", "done").with("data", thing.data)),
+            Stage::Done => {
+                let seen = Verified::seen("stage", "done").with("data", thing.data);
+                Ok(match self.way {
+                    Way::Create => seen.with("host", self.id.clone()),
+                    _ => seen,
+                })
+            }
             stage => Err(Failure::new(Reason::Verify, format!("it is {stage:?}"))),
         }
     }
 
-    async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
-        Ok(Vec::new())
+    fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        match self.undo {
+            Undo::ForwardOnly => return Ok(Vec::new()),
+            Undo::NeedsHuman => {
+                return Err(Failure::new(Reason::Refused, "only a person knows how"));
+            }
+            Undo::DeleteOwn | Undo::RestorePrevious => {}
+        }
+        if self.ask(cx, "look", "").await?.stage == Stage::Nothing {
+            return Ok(vec![Evidence::new("what it made", "is gone")]);
+        }
+        let old = cx.noted_text("old").unwrap_or_default();
+        self.ask(cx, "undo", &old).await?;
+        Ok(vec![Evidence::new("what it made", "was taken back")])
     }
 }

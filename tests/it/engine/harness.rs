@@ -92,6 +92,7 @@ pub fn header(steps: &[BoundStep], health: Option<HealthRule>) -> Header {
         inputs: Output::new(),
         steps: steps.to_vec(),
         approved: Vec::new(),
+        adopts: None,
         plan_path: "plans/region-failover.yaml".into(),
         inventory_path: "inventories/sandbox.yaml".into(),
         provider_paths: Vec::new(),

@@ -38,6 +38,9 @@ pub struct Thing {
     /// The attempt that started its job.
     pub job: Option<u32>,
     pub polls: u32,
+    /// How often it was taken back.
+    #[serde(default)]
+    pub undone: u32,
 }
 
 /// What a double asks of the world.
@@ -45,7 +48,7 @@ pub struct Thing {
 pub struct Request {
     pub pid: i32,
     pub step: String,
-    /// `look`, `create`, `stage`, `finish`, `start`, `poll`, `tell`.
+    /// `look`, `create`, `stage`, `finish`, `start`, `poll`, `tell`, `undo`.
     pub verb: String,
     pub data: String,
     pub attempt: u32,
@@ -68,6 +71,8 @@ pub enum Cue {
     Fail(Reason),
     /// It is done, and the answer is lost.
     LoseAnswer,
+    /// It is said to be done, and is not.
+    Lie,
     Foreign,
     CannotTell,
     Hang,
@@ -133,6 +138,10 @@ impl World {
             Cue::LoseAnswer => {
                 inner.act(request);
                 Reply::Failure(Failure::new(Reason::Unknown, "the answer was lost"))
+            }
+            Cue::Lie => {
+                let thing = inner.things.get(&request.step).cloned();
+                Reply::Thing(thing.unwrap_or_default())
             }
             Cue::Foreign => Reply::Foreign,
             Cue::CannotTell => Reply::CannotTell,
@@ -213,6 +222,11 @@ impl Inner {
             }
             "tell" => {
                 thing.told += 1;
+                thing.data.clone_from(&request.data);
+            }
+            "undo" => {
+                thing.undone += 1;
+                thing.stage = Stage::Nothing;
                 thing.data.clone_from(&request.data);
             }
             other => panic!("the world knows no `{other}`"),

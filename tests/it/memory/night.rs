@@ -78,6 +78,7 @@ pub fn header(steps: Vec<BoundStep>) -> Header {
         inputs: Output::new(),
         steps,
         approved: Vec::new(),
+        adopts: None,
         plan_path: "plans/region-failover.yaml".into(),
         inventory_path: "inventories/sandbox.yaml".into(),
         provider_paths: Vec::new(),

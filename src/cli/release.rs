@@ -1,0 +1,106 @@
+//! `dr-plan release`: lets go of what a run kept of before: old databases, old files. After that there is no way back to them.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::afterwards::Afterwards;
+use super::failure::{CliError, FAILED, OK, Outcome, PROBLEMS};
+use super::run::agreed;
+use super::{Common, print, say};
+use crate::engine::{keepers, release};
+use crate::event::RunResult;
+use crate::program::Work;
+use crate::state::RunState;
+
+/// Let go of what a run kept of before (old databases, old files)
+#[derive(Debug, Args)]
+pub struct ReleaseRun {
+    /// The run: its id, its beginning or end, or `last`
+    run: String,
+    /// Also when the run did not end as MET
+    #[arg(long)]
+    not_met: bool,
+    /// Answer the start question with yes
+    #[arg(long)]
+    yes: bool,
+}
+
+impl ReleaseRun {
+    /// Carries it out.
+    pub fn run(self, common: &Common) -> Outcome {
+        let run = Afterwards::of(&self.run, common)?;
+        if let Some(error) = not_met(&run.state).filter(|_| !self.not_met) {
+            return Err(error);
+        }
+        let steps = keepers(&run.state);
+        let short = run.state.header.run.short().to_string();
+        if !self.yes {
+            let names: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
+            say(&format!(
+                "what {} ({short}) kept of before will be let go of; it may be kept by: {}\nThere is no way back to it.\n",
+                run.state.header.plan,
+                names.join(", ")
+            ));
+            agreed(run.word_to_agree())?;
+        }
+        let work: Arc<dyn Work> = run.program.clone();
+        run.carry_out(common, async move |opened| {
+            let mut gone = Vec::new();
+            let mut failed = false;
+            for step in &steps {
+                if opened.stop.now() != crate::engine::Wish::Go {
+                    say(&format!("stopped\n hint: dr-plan release {short}\n"));
+                    return Ok(super::failure::STOPPED);
+                }
+                match release(
+                    &work,
+                    &opened.ledger,
+                    &opened.services,
+                    &opened.person,
+                    step,
+                )
+                .await?
+                {
+                    Ok(None) => {}
+                    Ok(Some(what)) => gone.push((step.clone(), what)),
+                    Err(failure) => {
+                        failed = true;
+                        say(&format!("`{step}`: {failure}\n"));
+                        for line in failure.hint.iter().flat_map(|hint| hint.lines()) {
+                            say(&format!(" hint: {line}\n"));
+                        }
+                    }
+                }
+            }
+            if common.json {
+                let rows: Vec<serde_json::Value> = gone
+                    .iter()
+                    .map(|(step, what)| serde_json::json!({ "step": step, "released": what }))
+                    .collect();
+                print(&format!("{:#}\n", serde_json::Value::from(rows)));
+            } else {
+                for seen in gone.iter().flat_map(|(_, seen)| seen) {
+                    print(&format!("{} {}\n", seen.what, seen.saw));
+                }
+                if gone.is_empty() && !failed {
+                    say(&format!("run {short} keeps nothing of before\n"));
+                }
+            }
+            Ok(if failed { FAILED } else { OK })
+        })
+    }
+}
+
+/// Only a run that brought everything back can do without what was there before it.
+fn not_met(state: &RunState) -> Option<CliError> {
+    let run = state.header.run.short();
+    let result = match &state.result {
+        Some((RunResult::Met, _)) => return None,
+        Some((result, _)) => format!("ended as {result}"),
+        None => "has no result yet".to_string(),
+    };
+    let words = format!("run {run} {result}: what it kept of before may be the only good copy");
+    let hint = format!("when you are sure: dr-plan release {run} --not-met");
+    Some(CliError::new(PROBLEMS, words).hint(hint))
+}

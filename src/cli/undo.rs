@@ -1,0 +1,213 @@
+//! `dr-plan undo`: takes a run back through its actions' own undo, in reverse order, traffic first. What it did is in the run's
+//! journal; killed anywhere, the same command goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::afterwards::Afterwards;
+use super::failure::{EXCEPTIONS, FAILED, OK, Outcome, STOPPED};
+use super::here::person;
+use super::inject::{self, Inject};
+use super::logs::step_of;
+use super::run::agreed;
+use super::{Common, print, say};
+use crate::engine::{BackStep, UndoEnding, Undoing, Way, way_back};
+use crate::event::{Back, What};
+use crate::ids::StepId;
+use crate::kind::{Effect, Undo};
+use crate::state::{Return, RunState};
+
+/// Take a run back: each step's undo, in reverse order, what moved users first
+#[derive(Debug, Args)]
+pub struct UndoRun {
+    /// The run: its id, its beginning or end, or `last`
+    run: String,
+    /// Only this step and what was built on it
+    step: Option<String>,
+    /// Only list what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Answer the start question with yes
+    #[arg(long)]
+    yes: bool,
+    /// Leave a step as it is, so that what it was built on can be taken back all the same
+    #[arg(long, value_name = "STEP")]
+    leave: Vec<String>,
+    /// An accident, in a sandbox
+    #[arg(long, value_name = "ACCIDENT:STEP", hide = true)]
+    inject: Vec<Inject>,
+}
+
+impl UndoRun {
+    /// Carries it out.
+    pub fn run(self, common: &Common) -> Outcome {
+        let run = Afterwards::of(&self.run, common)?;
+        let only = match &self.step {
+            Some(step) => Some(step_of(&run.state, step)?),
+            None => None,
+        };
+        let mut leave = BTreeMap::new();
+        for step in &self.leave {
+            leave.insert(step_of(&run.state, step)?, person());
+        }
+        let work = inject::work(run.program.clone(), &self.inject)?;
+        let steps = way_back(&*work, &run.state, only.as_ref());
+        if self.dry_run {
+            show(&run.state, &steps, &leave, common);
+            return Ok(OK);
+        }
+        let short = run.state.header.run.short().to_string();
+        if steps.is_empty() {
+            say(&format!(
+                "run {short} changed nothing: there is nothing to take back\n"
+            ));
+            return Ok(OK);
+        }
+        if steps
+            .iter()
+            .all(|step| undone(&run.state, &step.step).is_some())
+            && run.state.back.ended
+        {
+            say(&format!("run {short} is taken back already\n"));
+            return Ok(code(run.state.back.people().next().is_some()));
+        }
+        if !self.yes {
+            say(&text_of(&run.state, &steps, &leave));
+            if destroys(&run.state, &steps) {
+                say(
+                    "\nWhat was written to these servers and databases since then goes with them.\n",
+                );
+            }
+            agreed(run.word_to_agree())?;
+        }
+        run.carry_out(common, async move |opened| {
+            let begun = Back::Begun {
+                by: person(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                steps: steps.iter().map(|step| step.step.clone()).collect(),
+            };
+            opened.ledger.record(What::Back(begun)).await?;
+            let undoing = Undoing {
+                work: Arc::clone(&work),
+                ledger: opened.ledger.clone(),
+                services: opened.services,
+                person: opened.person,
+                stop: opened.stop,
+                leave,
+            };
+            let ending = undoing.carry_out(steps).await?;
+            Ok(match ending {
+                UndoEnding::Ended { people } => code(people),
+                UndoEnding::Failed => {
+                    say(&format!(
+                        " hint: when the cause is mended, `dr-plan undo {short}` goes on; `--leave STEP` leaves a step as it is\n"
+                    ));
+                    FAILED
+                }
+                UndoEnding::Stopped => {
+                    say(&format!(" hint: dr-plan undo {short}\n"));
+                    STOPPED
+                }
+            })
+        })
+    }
+}
+
+fn code(people: bool) -> u8 {
+    if people { EXCEPTIONS } else { OK }
+}
+
+/// What has come of it already, if it need not be taken up again.
+fn undone<'a>(state: &'a RunState, step: &StepId) -> Option<&'a Return> {
+    let stand = state.back.steps.get(step);
+    stand.filter(|stand| matches!(stand, Return::Undone(_) | Return::Left(..)))
+}
+
+fn destroys(state: &RunState, steps: &[BackStep]) -> bool {
+    steps.iter().any(|step| {
+        let kind = state
+            .step(&step.step)
+            .map(|s| (s.bound.effect, &s.bound.kind));
+        kind.is_some_and(|(effect, kind)| effect == Effect::Create || kind.starts_with("dataset."))
+    })
+}
+
+/// In words: what would be done with the step.
+fn words(
+    step: &BackStep,
+    state: &RunState,
+    leave: &BTreeMap<StepId, String>,
+) -> (&'static str, String) {
+    match undone(state, &step.step) {
+        Some(Return::Undone(_)) => return ("nothing", "is taken back already".into()),
+        Some(Return::Left(_, why)) if !matches!(step.way, Way::Undo(Undo::DeleteOwn)) => {
+            return ("nothing", format!("was left: {why}"));
+        }
+        _ => {}
+    }
+    if leave.contains_key(&step.step) {
+        return ("leave", "stays as it is, because you say so".into());
+    }
+    match &step.way {
+        Way::Undo(Undo::DeleteOwn) => ("delete", "deletes what it made".into()),
+        Way::Undo(Undo::RestorePrevious) => ("restore", "puts back what was there before".into()),
+        Way::Undo(Undo::ForwardOnly) => {
+            ("nothing", "only goes forward: nothing is taken back".into())
+        }
+        Way::Undo(Undo::NeedsHuman) => ("person", "a person must see to it".into()),
+        Way::GoesWith(server) => (
+            "goes_with",
+            format!("goes with the server that `{server}` made"),
+        ),
+        Way::Released => (
+            "person",
+            "what was there before was let go of: a person must see to it".into(),
+        ),
+    }
+}
+
+fn text_of(state: &RunState, steps: &[BackStep], leave: &BTreeMap<StepId, String>) -> String {
+    let header = &state.header;
+    let mut text = format!(
+        "to take back {} of {} ({}), in this order\n",
+        header.plan,
+        header.estate,
+        header.run.short()
+    );
+    for step in steps {
+        let title = state
+            .step(&step.step)
+            .map_or("", |s| s.bound.title.as_str());
+        text.push_str(&format!(
+            "  {:<18}{}\n  {:<18}{title}\n",
+            step.step.as_str(),
+            words(step, state, leave).1,
+            ""
+        ));
+    }
+    text
+}
+
+fn show(state: &RunState, steps: &[BackStep], leave: &BTreeMap<StepId, String>, common: &Common) {
+    if !common.json {
+        print(&text_of(state, steps, leave));
+        return;
+    }
+    let rows: Vec<serde_json::Value> = steps
+        .iter()
+        .map(|step| {
+            let (word, text) = words(step, state, leave);
+            let known = state.step(&step.step);
+            serde_json::json!({
+                "step": step.step,
+                "kind": known.map(|s| s.bound.kind.as_str()),
+                "title": known.map(|s| s.bound.title.as_str()),
+                "would": word,
+                "words": text,
+            })
+        })
+        .collect();
+    print(&format!("{:#}\n", serde_json::Value::from(rows)));
+}

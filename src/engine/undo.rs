@@ -1,0 +1,503 @@
+//! The way back: each step's undo, in reverse order, the ones that moved users first. Every intent is on disk before its effect,
+//! and only a look says that a step is taken back. Killed anywhere, the same command goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::Door;
+use super::backoff::Backoff;
+use super::run::moves_traffic;
+use super::stop::{Stop, Wish};
+use crate::action::{ADOPTED, Action, Context, Person, Services, StepNotes, kind_of};
+use crate::event::{Back, What};
+use crate::ids::StepId;
+use crate::journal::{JournalError, Ledger};
+use crate::kind::{Effect, Evidence, Failure, Observation, Reason, Undo};
+use crate::program::Work;
+use crate::state::{Return, RunState, Status, StepState};
+
+/// Tries at one step: what passes by itself is tried again.
+const TRIES: u32 = 3;
+
+/// What a step's way back is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// Its undo does it.
+    Undo(Undo),
+    /// It is gone with the server that this step made, which is deleted.
+    GoesWith(StepId),
+    /// What was there before was let go of.
+    Released,
+}
+
+/// One step of the way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackStep {
+    /// The step.
+    pub step: StepId,
+    /// How.
+    pub way: Way,
+}
+
+/// How it came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndoEnding {
+    /// Everything is taken back, or left with a reason; something may be left for people.
+    Ended {
+        /// It is.
+        people: bool,
+    },
+    /// Something could not be taken back.
+    Failed,
+    /// Stopped on request.
+    Stopped,
+}
+
+/// What goes through an undo.
+pub struct Undoing {
+    /// The actions.
+    pub work: Arc<dyn Work>,
+    /// The journal's door.
+    pub ledger: Ledger,
+    /// The estate's services.
+    pub services: Arc<Services>,
+    /// People.
+    pub person: Arc<dyn Person>,
+    /// Wishes to stop.
+    pub stop: Stop,
+    /// Steps that a person leaves as they are, and who says so.
+    pub leave: BTreeMap<StepId, String>,
+}
+
+/// The steps that have something behind them, in the order in which they are taken back: traffic first, then everything in
+/// reverse, nothing before what was built on it. With a step: that one and what was built on it.
+pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec<BackStep> {
+    let wanted: BTreeSet<&StepId> = match only {
+        None => state.steps.iter().map(|step| &step.bound.id).collect(),
+        Some(step) => built_on(state, step),
+    };
+    let acted = |step: &&StepState| wanted.contains(&step.bound.id) && has_acted(step);
+    let mut left: Vec<&StepState> = state.steps.iter().filter(acted).collect();
+    let made = made_hosts(&left);
+    let mut order: Vec<&StepState> = Vec::new();
+    for traffic in [true, false] {
+        loop {
+            // Of those on which nothing is built that is still there, the one that was begun last.
+            let next = left
+                .iter()
+                .enumerate()
+                .filter(|(_, step)| !traffic || moves_traffic(step.bound.effect))
+                .filter(|(_, step)| {
+                    !left.iter().any(|other| {
+                        other
+                            .bound
+                            .needs
+                            .iter()
+                            .any(|need| need.step == step.bound.id)
+                            && (!traffic || moves_traffic(other.bound.effect))
+                    })
+                })
+                .max_by_key(|(at, step)| (step.started, *at));
+            match next {
+                Some((at, _)) => order.push(left.remove(at)),
+                None => break,
+            }
+        }
+    }
+    let undo_of = |step: &StepState| kind_of(&step.bound.kind).map_or(Undo::NeedsHuman, |k| k.undo);
+    order
+        .into_iter()
+        .map(|step| {
+            let host = work.action(&step.bound.id, state).ok().and_then(|action| {
+                let host = action.host()?;
+                made.get(host).cloned()
+            });
+            let way = match host {
+                Some(server) if server != step.bound.id => Way::GoesWith(server),
+                _ if state.back.released.contains_key(&step.bound.id) => Way::Released,
+                _ => Way::Undo(undo_of(step)),
+            };
+            BackStep {
+                step: step.bound.id.clone(),
+                way,
+            }
+        })
+        .collect()
+}
+
+/// An intent was written, here or by the run that this one goes on with: something may have been done.
+fn has_acted(step: &StepState) -> bool {
+    let begun = step.attempt > 0 || step.notes.contains_key(ADOPTED);
+    begun && step.bound.effect != Effect::Read
+}
+
+/// The step and all that was built on it.
+fn built_on<'a>(state: &'a RunState, step: &StepId) -> BTreeSet<&'a StepId> {
+    let mut found: BTreeSet<&StepId> = state.step(step).map(|s| &s.bound.id).into_iter().collect();
+    loop {
+        let before = found.len();
+        for other in &state.steps {
+            if other
+                .bound
+                .needs
+                .iter()
+                .any(|need| found.contains(&need.step))
+            {
+                found.insert(&other.bound.id);
+            }
+        }
+        if found.len() == before {
+            return found;
+        }
+    }
+}
+
+/// The hosts that these steps made, by name.
+fn made_hosts(steps: &[&StepState]) -> BTreeMap<String, StepId> {
+    let creating = steps
+        .iter()
+        .filter(|step| step.bound.effect == Effect::Create);
+    creating
+        .filter_map(|step| {
+            let noted = step.notes.get("host").and_then(|facts| facts.get("name"));
+            let name = noted.or_else(|| step.output.get("host"))?.as_str()?;
+            Some((name.to_string(), step.bound.id.clone()))
+        })
+        .collect()
+}
+
+impl Undoing {
+    /// Takes the steps back, one after the other. What fails keeps what it was built on; if it moved users, it keeps everything.
+    pub async fn carry_out(self, steps: Vec<BackStep>) -> Result<UndoEnding, JournalError> {
+        let mut kept: BTreeSet<StepId> = BTreeSet::new();
+        let mut failed: Vec<StepId> = Vec::new();
+        for BackStep { step, way } in steps {
+            if self.stop.now() != Wish::Go {
+                return self.stopped("stopped on request").await;
+            }
+            let settled = self
+                .ledger
+                .state(|state| match state.back.steps.get(&step) {
+                    Some(Return::Undone(_)) => true,
+                    // What is gone with its server, or was left to people, need not be said twice.
+                    Some(Return::Left(..)) => !matches!(way, Way::Undo(Undo::DeleteOwn)),
+                    _ => false,
+                });
+            if settled || kept.contains(&step) {
+                continue;
+            }
+            let mut stop = self.stop.clone();
+            let came = tokio::select! {
+                came = self.take_back(&step, &way) => came?,
+                () = leave(&mut stop) => {
+                    return self.stopped("left on request; what runs on hosts goes on there").await;
+                }
+            };
+            if came {
+                continue;
+            }
+            let traffic = self.ledger.state(|state| {
+                state
+                    .step(&step)
+                    .is_some_and(|s| moves_traffic(s.bound.effect))
+            });
+            if traffic {
+                let words = format!(
+                    "users could not be moved back (`{step}`): nothing that they use may be taken away"
+                );
+                self.stopped(&words).await?;
+                return Ok(UndoEnding::Failed);
+            }
+            self.ledger
+                .state(|state| needed_by(state, &step, &mut kept));
+            failed.push(step);
+        }
+        if !failed.is_empty() {
+            let names: Vec<String> = failed.iter().map(|step| format!("`{step}`")).collect();
+            self.stopped(&format!("not taken back: {}", names.join(", ")))
+                .await?;
+            return Ok(UndoEnding::Failed);
+        }
+        self.record(Back::Ended).await?;
+        let people = self
+            .ledger
+            .state(|state| state.back.people().next().is_some());
+        Ok(UndoEnding::Ended { people })
+    }
+
+    async fn stopped(&self, why: &str) -> Result<UndoEnding, JournalError> {
+        self.record(Back::Stopped { why: why.into() }).await?;
+        Ok(UndoEnding::Stopped)
+    }
+
+    async fn record(&self, back: Back) -> Result<(), JournalError> {
+        self.ledger.record(What::Back(back)).await.map(drop)
+    }
+
+    /// Whether the step is out of the way now.
+    async fn take_back(&self, step: &StepId, way: &Way) -> Result<bool, JournalError> {
+        let left = |why: String, person: bool| Back::Left {
+            step: step.clone(),
+            why,
+            person,
+        };
+        if let Some(by) = self.leave.get(step) {
+            let words = format!("{by} says that it stays as it is");
+            self.record(left(words, true)).await?;
+            return Ok(true);
+        }
+        let undo = match way {
+            Way::GoesWith(server) => {
+                let words = format!("it is gone with the server that `{server}` made");
+                self.record(left(words, false)).await?;
+                return Ok(true);
+            }
+            Way::Released => {
+                let words = "what was there before was let go of by `dr-plan release`";
+                self.record(left(words.into(), true)).await?;
+                return Ok(true);
+            }
+            Way::Undo(Undo::ForwardOnly) => {
+                let words = "it only goes forward: there is nothing to take back";
+                self.record(left(words.into(), false)).await?;
+                return Ok(true);
+            }
+            Way::Undo(undo) => *undo,
+        };
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (cx, action) = self.prepare(step);
+            let failure = match action {
+                Ok(action) => match self.one(&*action, &cx, undo).await? {
+                    Ok(back) => {
+                        self.record(back).await?;
+                        return Ok(true);
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            let again =
+                tries < TRIES && (failure.reason.passes() || failure.reason == Reason::Unknown);
+            let wait = failure.retry_after.unwrap_or_else(|| backoff.wait());
+            let failed = Back::Failed {
+                step: step.clone(),
+                failure,
+            };
+            self.record(failed).await?;
+            if !again {
+                return Ok(false);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn prepare(&self, step: &StepId) -> (Context, Result<Box<dyn Action>, Failure>) {
+        self.ledger.state(|state| {
+            let cx = context_after(state, step, &self.ledger, &self.services, &self.person);
+            (cx, self.work.action(step, state))
+        })
+    }
+
+    /// One try: looks whether something is still at work, writes the intent, takes back, and looks again.
+    async fn one(
+        &self,
+        action: &dyn Action,
+        cx: &Context,
+        undo: Undo,
+    ) -> Result<Result<Back, Failure>, JournalError> {
+        let step = cx.step.clone();
+        if undo == Undo::NeedsHuman {
+            // Its own words about what a person has to do.
+            return Ok(match action.undo(cx).await {
+                Ok(evidence) => Ok(Back::Undone { step, evidence }),
+                Err(failure) => Ok(Back::Left {
+                    step,
+                    why: failure.message,
+                    person: true,
+                }),
+            });
+        }
+        let carried_out = self
+            .ledger
+            .state(|state| state.step(&step).map_or(0, |step| step.attempt));
+        let before = Context {
+            attempt: carried_out,
+            ..cx.clone()
+        };
+        if let Ok(Observation::Running { what }) = action.observe(&before).await {
+            let failure = Failure::new(Reason::Refused, format!("it is still at work: {what}"))
+                .hint(format!(
+                    "dr-plan logs {} {step} --follow shows how far it is; type the same again when it has ended",
+                    cx.run.short()
+                ));
+            return Ok(Err(failure));
+        }
+        let attempt = cx.attempt;
+        self.record(Back::Intent {
+            step: step.clone(),
+            attempt,
+        })
+        .await?;
+        let evidence = match action.undo(cx).await {
+            Ok(evidence) => evidence,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        Ok(prove(action, cx, undo, evidence).await)
+    }
+}
+
+/// Only a look says that a step is taken back: what it wanted must not hold any more.
+async fn prove(
+    action: &dyn Action,
+    cx: &Context,
+    undo: Undo,
+    mut evidence: Vec<Evidence>,
+) -> Result<Back, Failure> {
+    let step = cx.step.clone();
+    let seen = action.observe(cx).await?;
+    let still = |words: String| Err(Failure::new(Reason::Verify, words));
+    match &seen {
+        // Nothing of it was this run's doing (somebody's word stood for it, say): it stays.
+        Observation::Done if evidence.is_empty() => {
+            let why = "it made nothing that it could take back".to_string();
+            return Ok(Back::Left {
+                step,
+                why,
+                person: true,
+            });
+        }
+        Observation::Done => {
+            return still("it was taken back, and it still is as the run wanted it".into());
+        }
+        Observation::Partial { what } if undo == Undo::DeleteOwn => {
+            return still(format!(
+                "it was deleted, and something is still there: {what}"
+            ));
+        }
+        Observation::Running { what } => {
+            return Err(Failure::new(
+                Reason::Busy,
+                format!("it is still at work: {what}"),
+            ));
+        }
+        Observation::CannotTell { why, .. } => {
+            return still(format!("nobody can tell whether it is taken back: {why}"));
+        }
+        Observation::Absent | Observation::Partial { .. } | Observation::Foreign { .. } => {}
+    }
+    evidence.push(Evidence::new("what the step made", seen.to_string()));
+    Ok(Back::Undone { step, evidence })
+}
+
+/// A context for what comes after a run: the attempt is a new one, so that no older job on a host is taken for it.
+pub(super) fn context_after(
+    state: &RunState,
+    step: &StepId,
+    ledger: &Ledger,
+    services: &Arc<Services>,
+    person: &Arc<dyn Person>,
+) -> Context {
+    let known = state.step(step);
+    let carried_out = known.map_or(0, |step| step.attempt);
+    Context {
+        run: state.header.run.clone(),
+        step: step.clone(),
+        attempt: state.back.attempt(step, carried_out),
+        mode: state.header.mode,
+        plan: state.header.plan.clone(),
+        lost_at: state.header.lost_at,
+        rpo: state.header.objectives.rpo,
+        services: services.clone(),
+        record: Arc::new(Door(ledger.clone())),
+        person: person.clone(),
+        story: String::new(),
+        notes: StepNotes::from(known.map(|step| step.notes.clone()).unwrap_or_default()),
+    }
+}
+
+/// What the step was built on, all the way down.
+fn needed_by(state: &RunState, step: &StepId, found: &mut BTreeSet<StepId>) {
+    let Some(step) = state.step(step) else { return };
+    for need in &step.bound.needs {
+        if found.insert(need.step.clone()) {
+            needed_by(state, &need.step, found);
+        }
+    }
+}
+
+async fn leave(stop: &mut Stop) {
+    while stop.now() != Wish::Leave {
+        stop.changed().await;
+    }
+}
+
+/// Steps that may have kept something of before, in the order of the plan.
+pub fn keepers(state: &RunState) -> Vec<StepId> {
+    let may = |step: &&StepState| {
+        has_acted(step)
+            && step.status == Status::Done
+            && !state.back.released.contains_key(&step.bound.id)
+            && !matches!(
+                state.back.steps.get(&step.bound.id),
+                Some(Return::Undone(_))
+            )
+    };
+    state
+        .steps
+        .iter()
+        .filter(may)
+        .map(|step| step.bound.id.clone())
+        .collect()
+}
+
+/// Lets go of what a step kept. `None`: it kept nothing.
+///
+/// # Errors
+/// The journal; within: what kept it from being let go of.
+pub async fn release(
+    work: &Arc<dyn Work>,
+    ledger: &Ledger,
+    services: &Arc<Services>,
+    person: &Arc<dyn Person>,
+    step: &StepId,
+) -> Result<Result<Option<Vec<Evidence>>, Failure>, JournalError> {
+    let (cx, action) = ledger.state(|state| {
+        let cx = context_after(state, step, ledger, services, person);
+        (cx, work.action(step, state))
+    });
+    let action = match action {
+        Ok(action) => action,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let what = match action.kept(&cx).await {
+        Ok(Some(what)) => what,
+        Ok(None) => return Ok(Ok(None)),
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let releasing = Back::Releasing {
+        step: step.clone(),
+        attempt: cx.attempt,
+    };
+    ledger.record(What::Back(releasing)).await?;
+    if let Err(failure) = action.release(&cx).await {
+        return Ok(Err(failure));
+    }
+    let evidence = match action.kept(&cx).await {
+        Ok(None) => vec![Evidence::new(what, "is gone")],
+        Ok(Some(what)) => {
+            let words = format!("it was let go of, and is still there: {what}");
+            return Ok(Err(Failure::new(Reason::Verify, words)));
+        }
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let released = Back::Released {
+        step: step.clone(),
+        evidence: evidence.clone(),
+    };
+    ledger.record(What::Back(released)).await?;
+    Ok(Ok(Some(evidence)))
+}
