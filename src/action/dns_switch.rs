@@ -15,10 +15,13 @@ use super::check_http::{ask, point, same};
 use super::check_sql::SqlQuestion;
 use super::dns_names::{Wanted, account_of, wanted_records};
 use super::{Action, Bind, Context, Verb, Verified};
-use crate::dns::{Dns, RecordSet, Swap};
+use crate::dns::{Dns, RecordSet, Swap, halfway};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;
+
+/// How long name servers may take to serve what their API has taken: up to 17 s were seen at big services.
+const SERVED: Duration = Duration::from_secs(40);
 
 /// Arguments of `dns.switch`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -111,6 +114,18 @@ impl Verb for DnsSwitch {
             .ttl
             .or_else(|| bind.inventory.domains.get(&self.domain).and_then(|d| d.ttl))
             .unwrap_or(60);
+        let least = bind
+            .accounts
+            .get(&self.bound.account)
+            .map_or(0, |account| account.kind.least_ttl());
+        if self.bound.ttl < least {
+            let place = args.place_of(if self.ttl.is_some() { "ttl" } else { "domain" });
+            let words = format!(
+                "a ttl of {}s is shorter than `{}` takes: the least is {least}s",
+                self.bound.ttl, self.bound.account
+            );
+            problems.push(Problem::error("short-ttl", place, words));
+        }
         match &self.gate {
             Gate::Ask(question) => {
                 let gate = args.get("gate").unwrap_or(args);
@@ -265,13 +280,16 @@ impl Action for DnsSwitch {
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         let dns = cx.services.dns(&self.bound.account)?;
-        dns.check_zone(&self.domain).await?;
+        let warned = dns.check_zone(&self.domain).await?;
         let mut findings = vec![Finding::verified(format!(
             "zone {} can be reached at {}",
             self.domain,
             dns.account()
         ))];
+        findings.extend(warned.map(Finding::warning));
         for wanted in &self.bound.wanted {
+            dns.check_set(&self.domain, &wanted.name, wanted.kind)
+                .await?;
             let other = if wanted.kind == "A" { "AAAA" } else { "A" };
             if let Some(left) = dns.get(&self.domain, &wanted.name, other).await?
                 && !self
@@ -314,10 +332,12 @@ impl Action for DnsSwitch {
         let mut done = 0;
         for wanted in &self.bound.wanted {
             let now = dns.get(&self.domain, &wanted.name, wanted.kind).await?;
-            if now.as_ref() == Some(&self.set(wanted)) {
+            let set = Some(self.set(wanted));
+            if now == set {
                 done += 1;
             } else if let Some(old) = Self::noted_old(cx, wanted)
                 && now != old
+                && !halfway(&now, &old, &set)
             {
                 let words = |set: &Option<RecordSet>| {
                     set.as_ref()
@@ -428,15 +448,13 @@ impl Action for DnsSwitch {
             .filter_map(|wanted| Self::noted_old(cx, wanted).flatten())
             .map(|old| old.ttl)
             .max();
+        // A name server may need seconds to serve what its API has taken.
+        let until = tokio::time::Instant::now() + SERVED;
         for wanted in &self.bound.wanted {
             for server in &servers {
-                // A name server may need seconds to serve what its API has taken.
-                let mut tries = 0;
-                loop {
-                    match answers(*server, wanted, false).await {
-                        Ok(_) => break,
-                        Err(failure) if tries >= 40 => return Err(failure),
-                        Err(_) => tries += 1,
+                while let Err(failure) = answers(*server, wanted, false).await {
+                    if tokio::time::Instant::now() > until {
+                        return Err(failure);
                     }
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }

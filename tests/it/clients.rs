@@ -1,6 +1,7 @@
 //! The clients against services that answer, refuse, lie, hang and hang up.
 
 mod hetzner;
+mod hetzner_dns;
 mod hetzner_faults;
 mod nameserver;
 mod powerdns;

@@ -8,3 +8,4 @@ mod restore;
 mod sampler;
 mod search;
 mod shop;
+mod zone;

@@ -4,9 +4,10 @@
 mod hetzner;
 mod hetzner_faults;
 mod hetzner_refusals;
+mod hetzner_zones;
 mod http;
-mod machines;
-mod names;
+pub mod machines;
+pub mod names;
 mod shop;
 mod side_by_side;
 mod specification;

@@ -3,16 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-/// A field that is missing, null or not there at all is its default.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
+use crate::http::hetzner::{Action, lenient};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Server {
@@ -56,11 +49,6 @@ pub(super) struct Protection {
     pub delete: bool,
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct ServerReply {
-    pub server: Server,
-}
-
 /// The 201 also holds `root_password`, which is left where it is: nobody logs in with it.
 #[derive(Debug, Deserialize)]
 pub(super) struct CreateReply {
@@ -68,29 +56,6 @@ pub(super) struct CreateReply {
     pub action: Option<Action>,
     #[serde(default, deserialize_with = "lenient")]
     pub next_actions: Vec<Action>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ActionReply {
-    pub action: Option<Action>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Action {
-    pub id: i64,
-    #[serde(default, deserialize_with = "lenient")]
-    pub command: String,
-    #[serde(default, deserialize_with = "lenient")]
-    pub status: String,
-    pub error: Option<Said>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Said {
-    #[serde(default, deserialize_with = "lenient")]
-    pub code: String,
-    #[serde(default, deserialize_with = "lenient")]
-    pub message: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,20 +104,4 @@ pub(super) struct Image {
     pub architecture: String,
     #[serde(default, deserialize_with = "lenient")]
     pub status: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ImageReply {
-    pub image: Image,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Meta {
-    #[serde(default, deserialize_with = "lenient")]
-    pub pagination: Pagination,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Pagination {
-    pub next_page: Option<u64>,
 }

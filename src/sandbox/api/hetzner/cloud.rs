@@ -78,6 +78,9 @@ impl SshKey {
 pub struct Action {
     pub id: i64,
     pub project: String,
+    /// What it works on: `server`, `zone`, ...
+    pub of: &'static str,
+    /// The id of that.
     pub server: i64,
     pub command: &'static str,
     pub status: &'static str,
@@ -97,7 +100,7 @@ impl Action {
             "progress": self.progress,
             "started": shown(self.started),
             "finished": self.finished.map(shown),
-            "resources": [{ "id": self.server, "type": "server" }],
+            "resources": [{ "id": self.server, "type": self.of }],
             "error": self.error.as_ref().map(|(code, message)| json!({ "code": code, "message": message })),
         })
     }
@@ -108,6 +111,7 @@ impl Action {
 pub struct Cloud {
     pub servers: BTreeMap<i64, Server>,
     pub keys: BTreeMap<i64, SshKey>,
+    pub zones: BTreeMap<i64, super::zones::Zone>,
     pub actions: BTreeMap<i64, Action>,
     /// Places without room: a location, and one type or all.
     pub closed: BTreeSet<(String, Option<String>)>,
@@ -127,6 +131,10 @@ impl Cloud {
 
     pub fn key_id(&mut self) -> i64 {
         24_000_000 + self.next()
+    }
+
+    pub fn zone_id(&mut self) -> i64 {
+        53_000 + self.next()
     }
 
     pub fn action_id(&mut self) -> i64 {
@@ -159,7 +167,7 @@ impl Cloud {
         None
     }
 
-    /// Whether an action is running on the server.
+    /// Whether an action is running on the server, or on what else has that id: ids are given once.
     pub fn locked(&self, server: i64) -> bool {
         self.actions
             .values()
@@ -172,11 +180,23 @@ impl Cloud {
             .any(|action| action.status == "running")
     }
 
-    /// Enters a new running action.
+    /// Enters a new running action of a server.
     pub fn begin(&mut self, project: &str, server: i64, command: &'static str) -> Action {
+        self.begin_on(project, "server", server, command)
+    }
+
+    /// Enters a new running action.
+    pub fn begin_on(
+        &mut self,
+        project: &str,
+        of: &'static str,
+        server: i64,
+        command: &'static str,
+    ) -> Action {
         let action = Action {
             id: self.action_id(),
             project: project.to_owned(),
+            of,
             server,
             command,
             status: "running",

@@ -73,6 +73,7 @@ impl Hetzner {
             "servers": servers,
             "actions": actions,
             "ssh_keys": keys,
+            "zones": cloud.zones.values().map(super::zones::Zone::dump).collect::<Vec<_>>(),
             "closed": closed,
             "machines": machines,
             "faults": faults,

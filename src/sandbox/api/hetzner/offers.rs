@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 type Answer = Result<Response, Refusal>;
 
 /// Parts of the real API that the sandbox leaves out.
-pub const NOT_SIMULATED: [&str; 12] = [
+pub const NOT_SIMULATED: [&str; 11] = [
     "certificates",
     "firewalls",
     "floating_ips",
@@ -26,7 +26,6 @@ pub const NOT_SIMULATED: [&str; 12] = [
     "pricing",
     "primary_ips",
     "volumes",
-    "zones",
 ];
 
 pub async fn locations(RawQuery(query): RawQuery) -> Answer {

@@ -221,6 +221,7 @@ pub async fn actions(
         .values()
         .filter(|action| {
             action.project == caller.project
+                && action.of == "server"
                 && action.server.to_string() == id
                 && query.lets("status", action.status)
         })

@@ -88,7 +88,7 @@ impl Hetzner {
         self.strike(action, When::After, &faults).await
     }
 
-    async fn strike(
+    pub(super) async fn strike(
         &self,
         action: i64,
         when: When,
@@ -194,7 +194,7 @@ impl Hetzner {
         }
     }
 
-    fn end(&self, action: i64, result: Result<(), (String, String)>) {
+    pub(super) fn end(&self, action: i64, result: Result<(), (String, String)>) {
         if let Some(action) = self.cloud().actions.get_mut(&action) {
             action.status = if result.is_ok() { "success" } else { "error" };
             action.progress = 100;
