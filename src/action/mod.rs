@@ -25,13 +25,17 @@ mod host_service;
 mod hosts;
 mod kind_table;
 mod limits;
+mod new_server;
 mod notify;
 mod server_create;
 mod server_delete;
+mod server_from_snapshot;
 mod server_named;
 mod server_place;
 mod server_power;
+mod server_snapshot;
 mod services;
+mod snapshot_choice;
 mod wait;
 
 pub use context::{Context, Given, Person, Record, StepNotes};
@@ -169,7 +173,7 @@ fn host_named(
         match crate::problem::nearest(name, bind.hosts.iter().map(String::as_str)) {
             Some(near) => problem.instead(near),
             None => problem
-                .help("a host is named by the inventory or is the `role` of a `server.create`"),
+                .help("a host is named by the inventory or is the `role` of a `server.create` or `server.from_snapshot`"),
         },
     )
 }
@@ -177,6 +181,8 @@ fn host_named(
 /// All kinds, in the order of the documentation.
 pub const KINDS: &[Kind] = &[
     Kind::of::<server_create::ServerCreate>(),
+    Kind::of::<server_snapshot::ServerSnapshot>(),
+    Kind::of::<server_from_snapshot::ServerFromSnapshot>(),
     Kind::of::<server_delete::ServerDelete>(),
     Kind::of::<server_power::ServerPower>(),
     Kind::of::<host_run::HostRun>(),
@@ -198,8 +204,6 @@ pub const KINDS: &[Kind] = &[
 
 /// Kinds that the language names and this version does not carry out yet.
 pub const LATER: &[&str] = &[
-    "server.snapshot",
-    "server.from_snapshot",
     "ip.assign",
     "firewall.apply",
     "host.script",

@@ -3,10 +3,12 @@
 mod hetzner;
 mod hetzner_dns;
 mod hetzner_faults;
+mod hetzner_snapshots;
 mod nameserver;
 mod powerdns;
 mod project;
 mod questions;
 mod recorded;
 mod service;
+mod simulated;
 mod transport;

@@ -8,4 +8,5 @@ mod restore;
 mod sampler;
 mod search;
 mod shop;
+mod snapshot;
 mod zone;

@@ -5,7 +5,7 @@ mod hetzner;
 mod hetzner_faults;
 mod hetzner_refusals;
 mod hetzner_zones;
-mod http;
+pub mod http;
 pub mod machines;
 pub mod names;
 mod shop;

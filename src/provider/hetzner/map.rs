@@ -1,11 +1,13 @@
 //! Between Hetzner's words and ours: labels, states, sizes and error codes.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
 
 use super::wire;
 use crate::http::hetzner::check_label;
+use crate::provider::snapshot::{Snapshot, State};
 use crate::provider::{Power, Server, ServerSpec, SizeOffer, Tags};
 
 const RUN: &str = "dr-plan/run";
@@ -47,11 +49,34 @@ pub(super) fn check_spec(spec: &ServerSpec) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn server(wire: wire::Server) -> Server {
-    let tag = |key: &str| wire.labels.get(key).cloned();
-    let tags = tag(RUN)
+/// Our marks, if both are there.
+fn tags(labels: &BTreeMap<String, String>) -> Option<Tags> {
+    let tag = |key: &str| labels.get(key).cloned();
+    tag(RUN)
         .zip(tag(STEP))
-        .map(|(run, step)| Tags { run, step });
+        .map(|(run, step)| Tags { run, step })
+}
+
+pub(super) fn snapshot(wire: wire::Image) -> Snapshot {
+    Snapshot {
+        id: wire.id.to_string(),
+        name: wire.description,
+        state: match wire.status.as_str() {
+            "available" => State::Ready,
+            "unavailable" => State::Broken,
+            _ => State::Making,
+        },
+        of: wire.created_from.as_ref().map(|of| of.id.to_string()),
+        of_name: wire.created_from.map(|of| of.name),
+        taken: wire.created.parse().ok(),
+        disk: (wire.disk_size * 1e9) as u64,
+        architecture: wire.architecture,
+        tags: tags(&wire.labels),
+    }
+}
+
+pub(super) fn server(wire: wire::Server) -> Server {
+    let tags = tags(&wire.labels);
     Server {
         id: wire.id.to_string(),
         power: power(&wire.status),

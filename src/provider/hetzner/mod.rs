@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::snapshot::Snapshots;
 use super::wait::{self, Pace};
 use super::{Power, Provider, ProviderError, Server, ServerSpec, SizeOffer};
 use crate::http::HttpError;
@@ -16,6 +17,7 @@ pub use crate::http::hetzner::Settings;
 
 mod client;
 mod map;
+mod snapshots;
 mod wire;
 
 /// Where the API lives.
@@ -30,7 +32,7 @@ const SEND_AGAIN: Duration = Duration::from_secs(15);
 /// One project of one account.
 pub struct Hetzner {
     client: client::Client,
-    /// Actions of servers that this process created, for `created`: after a crash the server itself is asked.
+    /// Actions of servers and snapshots that this process created, for `created`: after a crash the thing itself is asked.
     going_on: Mutex<HashMap<i64, Vec<i64>>>,
     patience: Duration,
 }
@@ -223,6 +225,10 @@ impl Provider for Hetzner {
                 }
             }
         }
+    }
+
+    fn snapshots(&self) -> Result<&dyn Snapshots, ProviderError> {
+        Ok(self)
     }
 
     async fn set_power(&self, id: &str, on: bool) -> Result<(), ProviderError> {

@@ -100,8 +100,34 @@ pub(super) struct Net {
 pub(super) struct Image {
     pub id: i64,
     pub name: Option<String>,
+    #[serde(rename = "type", default, deserialize_with = "lenient")]
+    pub kind: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub description: String,
     #[serde(default, deserialize_with = "lenient")]
     pub architecture: String,
     #[serde(default, deserialize_with = "lenient")]
     pub status: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub created: String,
+    pub created_from: Option<Origin>,
+    /// GB, of 10^9 bytes.
+    #[serde(default, deserialize_with = "lenient")]
+    pub disk_size: f64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The server that an image was made of.
+#[derive(Debug, Deserialize)]
+pub(super) struct Origin {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ImageReply {
+    pub image: Image,
+    pub action: Option<Action>,
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Hetzner;
-use super::catalogue::{Image, ServerType, location};
+use super::catalogue::{ServerType, location};
 use super::labels::Labels;
 
 /// A server of one project.
@@ -26,7 +26,10 @@ pub struct Server {
     pub location: &'static str,
     pub region: usize,
     pub server_type: &'static ServerType,
-    pub image: &'static Image,
+    /// The image it was made from, as the API shows it.
+    pub image: Value,
+    /// The copy of a disk that its machine begins with.
+    pub copy: Option<String>,
     pub address: Ipv4Addr,
     /// Name of the machine behind it.
     pub machine: String,
@@ -111,6 +114,7 @@ impl Action {
 pub struct Cloud {
     pub servers: BTreeMap<i64, Server>,
     pub keys: BTreeMap<i64, SshKey>,
+    pub snapshots: BTreeMap<i64, super::images::Snapshot>,
     pub zones: BTreeMap<i64, super::zones::Zone>,
     pub actions: BTreeMap<i64, Action>,
     /// Places without room: a location, and one type or all.
@@ -131,6 +135,10 @@ impl Cloud {
 
     pub fn key_id(&mut self) -> i64 {
         24_000_000 + self.next()
+    }
+
+    pub fn image_id(&mut self) -> i64 {
+        310_000_000 + self.next()
     }
 
     pub fn zone_id(&mut self) -> i64 {
@@ -233,7 +241,7 @@ impl Cloud {
             "private_net": [],
             "server_type": server.server_type.json(sold),
             "location": location(server.location).map(super::catalogue::Location::json),
-            "image": server.image.json(),
+            "image": server.image,
             "iso": null,
             "rescue_enabled": false,
             "locked": self.locked(server.id),

@@ -73,6 +73,7 @@ impl Hetzner {
             "servers": servers,
             "actions": actions,
             "ssh_keys": keys,
+            "snapshots": cloud.snapshots.values().map(super::images::Snapshot::json).collect::<Vec<_>>(),
             "zones": cloud.zones.values().map(super::zones::Zone::dump).collect::<Vec<_>>(),
             "closed": closed,
             "machines": machines,

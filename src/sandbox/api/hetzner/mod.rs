@@ -11,6 +11,7 @@ mod cloud;
 mod control;
 mod create;
 mod gate;
+mod images;
 mod labels;
 mod listing;
 mod offers;
@@ -311,8 +312,8 @@ impl Hetzner {
             .route("/v1/locations/{id}", get(offers::location))
             .route("/v1/server_types", get(offers::server_types))
             .route("/v1/server_types/{id}", get(offers::server_type))
-            .route("/v1/images", get(offers::images))
-            .route("/v1/images/{id}", get(offers::image))
+            .route("/v1/images", get(images::list))
+            .route("/v1/images/{id}", get(images::get).delete(images::delete))
             .route("/v1/zones", get(zones::list).post(zones::create))
             .route("/v1/zones/{zone}", get(zones::get).delete(zones::delete))
             .route("/v1/zones/actions", get(zones::all_actions))

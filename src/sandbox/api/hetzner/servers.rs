@@ -161,6 +161,13 @@ pub async fn act(
         "reboot" => ("reboot_server", Job::Reboot { graceful: true }),
         "reset" => ("reset_server", Job::Reboot { graceful: false }),
         "change_protection" => ("change_protection", Job::Reserve),
+        "create_image" => {
+            if cloud.locked(server.id) {
+                return Err(Refusal::locked("server"));
+            }
+            drop(cloud);
+            return super::images::create(&api, &caller, effects, &server, &body);
+        }
         _ => {
             return Err(Refusal::new(
                 501,

@@ -28,6 +28,8 @@ pub enum Job {
     Reboot {
         graceful: bool,
     },
+    /// Copies its disk into the snapshot of that id.
+    Capture(i64),
     /// Takes the machine of that name away.
     Delete(String),
 }
@@ -44,6 +46,10 @@ impl Hetzner {
             let mut faults = effects.0;
             let mut failed: Option<(String, String)> = None;
             for (action, job) in jobs {
+                let capture = match job {
+                    Job::Capture(snapshot) => Some(snapshot),
+                    _ => None,
+                };
                 let result = match failed.clone() {
                     Some(error) => Err(error),
                     None => {
@@ -52,6 +58,11 @@ impl Hetzner {
                     }
                 };
                 failed = result.clone().err();
+                if let (Some(snapshot), Some(_)) = (capture, &failed)
+                    && let Some(snapshot) = api.cloud().snapshots.get_mut(&snapshot)
+                {
+                    snapshot.status = "unavailable";
+                }
                 api.end(action, result);
             }
             if failed.is_some() {
@@ -157,6 +168,21 @@ impl Hetzner {
                 machines.reboot(name, graceful).await?;
                 self.set_status(id, "running");
             }
+            Job::Capture(snapshot) => {
+                let image = self.cloud().snapshots.get(&snapshot).map(|one| one.image());
+                let done = match image {
+                    Some(image) if server.made => machines.capture(name, &image).await,
+                    _ => Ok(()),
+                };
+                if let Some(snapshot) = self.cloud().snapshots.get_mut(&snapshot) {
+                    snapshot.status = if done.is_ok() {
+                        "available"
+                    } else {
+                        "unavailable"
+                    };
+                }
+                done?;
+            }
             Job::Delete(_) => {}
         }
         Ok(())
@@ -176,6 +202,7 @@ impl Hetzner {
             region: server.region,
             address: Some(server.address),
             mac: None,
+            image: server.copy,
             disk_bytes: server.disk_bytes,
             user_data: server.user_data,
             authorized_keys: server.authorized_keys,
