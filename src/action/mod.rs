@@ -17,12 +17,15 @@ mod dataset_restore;
 mod dataset_verify;
 mod dns_names;
 mod dns_switch;
+mod firewall_apply;
 mod first_contact;
 mod host_job;
 mod host_put;
 mod host_run;
+mod host_server;
 mod host_service;
 mod hosts;
+mod ip_assign;
 mod kind_table;
 mod limits;
 mod new_server;
@@ -185,6 +188,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<server_from_snapshot::ServerFromSnapshot>(),
     Kind::of::<server_delete::ServerDelete>(),
     Kind::of::<server_power::ServerPower>(),
+    Kind::of::<firewall_apply::FirewallApply>(),
     Kind::of::<host_run::HostRun>(),
     Kind::of::<host_put::HostPut>(),
     Kind::of::<host_service::HostService>(),
@@ -197,6 +201,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<check_dns::CheckDns>(),
     Kind::of::<dns_switch::DnsSwitch>(),
     Kind::of::<check_dns::DnsWait>(),
+    Kind::of::<ip_assign::IpAssign>(),
     Kind::of::<approve::Approve>(),
     Kind::of::<wait::Wait>(),
     Kind::of::<notify::Notify>(),
@@ -204,8 +209,6 @@ pub const KINDS: &[Kind] = &[
 
 /// Kinds that the language names and this version does not carry out yet.
 pub const LATER: &[&str] = &[
-    "ip.assign",
-    "firewall.apply",
     "host.script",
     "host.render",
     "host.packages",

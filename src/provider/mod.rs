@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub mod address;
+pub mod firewall;
 pub mod hetzner;
 pub mod place;
 pub mod reconcile;
@@ -141,6 +143,16 @@ pub trait Provider: Send + Sync {
     /// Copies of disks; an error where the cloud, or this version's client of it, has none.
     fn snapshots(&self) -> Result<&dyn snapshot::Snapshots, ProviderError> {
         Err(without(self.account(), "snapshots"))
+    }
+
+    /// Addresses that move between servers; an error where there are none.
+    fn addresses(&self) -> Result<&dyn address::Addresses, ProviderError> {
+        Err(without(self.account(), "moving addresses"))
+    }
+
+    /// Packet filters before servers; an error where there are none.
+    fn firewalls(&self) -> Result<&dyn firewall::Firewalls, ProviderError> {
+        Err(without(self.account(), "firewalls"))
     }
 
     /// Switches power and waits until the API says so. Already so is success. Off is the hard kind: a fence must not ask the guest.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::firewall::{Firewall, Firewalls, Rule};
 use super::snapshot::{Snapshot, SnapshotSpec, Snapshots};
 use super::wait::Pace;
 use super::{Provider, ProviderError, Server, ServerSpec};
@@ -87,6 +88,62 @@ pub async fn snapshot_once(
         spec,
     };
     once(&new, settle).await
+}
+
+/// The same for a firewall of ours, which is told by its mark. One without it that has the name is somebody else's.
+///
+/// # Errors
+/// As `create_once`.
+pub async fn firewall_once(
+    provider: &dyn Provider,
+    name: &str,
+    rules: &[Rule],
+    settle: Duration,
+) -> Result<Made<Firewall>, ProviderError> {
+    let new = NewFirewall {
+        account: provider.account(),
+        firewalls: provider.firewalls()?,
+        name,
+        rules,
+    };
+    once(&new, settle).await
+}
+
+struct NewFirewall<'a> {
+    account: &'a str,
+    firewalls: &'a dyn Firewalls,
+    name: &'a str,
+    rules: &'a [Rule],
+}
+
+#[async_trait]
+impl Once for NewFirewall<'_> {
+    type It = Firewall;
+
+    fn account(&self) -> &str {
+        self.account
+    }
+
+    async fn look(&self) -> Result<Option<Made<Firewall>>, ProviderError> {
+        let found = self.firewalls.named(self.name).await?;
+        let (ours, strangers): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.ours);
+        match (ours.is_empty(), strangers.first()) {
+            (true, Some(stranger)) => Err(ProviderError::refused(
+                self.account,
+                &format!("creating firewall `{}`", self.name),
+                Reason::Refused,
+                format!(
+                    "firewall {} has the name, and dr-plan did not make it",
+                    stranger.id
+                ),
+            )),
+            _ => Ok(oldest(ours, |firewall| &firewall.id)),
+        }
+    }
+
+    async fn create(&self) -> Result<Firewall, ProviderError> {
+        self.firewalls.create(self.name, self.rules).await
+    }
 }
 
 struct NewServer<'a> {

@@ -413,6 +413,22 @@ impl Machines for Hosts {
         .await
     }
 
+    async fn route(&self, address: Ipv4Addr, to: Option<&str>) -> Result<(), MachineError> {
+        let key = to.unwrap_or_default().to_owned();
+        let some = to.is_some();
+        blocking(self, &key.clone(), move |this| {
+            let via = match some {
+                true => Some(lock(&*this.entry(&key)?).address),
+                false => None,
+            };
+            network::send_to(address, via).map_err(|error| MachineError::Address {
+                address,
+                why: chain(&error),
+            })
+        })
+        .await
+    }
+
     async fn state(&self, name: &str) -> MachineState {
         self.find(name)
             .await

@@ -93,6 +93,9 @@ pub trait Machines: Send + Sync {
     async fn capture(&self, name: &str, image: &str) -> Result<(), MachineError>;
     /// Takes such a copy away.
     async fn drop_image(&self, image: &str) -> Result<(), MachineError>;
+    /// Sends packets for an address that is no machine's own to a machine, or to none. The machine takes them only if it
+    /// has the address on an interface.
+    async fn route(&self, address: Ipv4Addr, to: Option<&str>) -> Result<(), MachineError>;
     /// Never an error: what is not there is `Absent`.
     async fn state(&self, name: &str) -> MachineState;
     /// The machine as it stands, or `None`.

@@ -3,6 +3,7 @@
 mod hetzner;
 mod hetzner_dns;
 mod hetzner_faults;
+mod hetzner_network;
 mod hetzner_snapshots;
 mod nameserver;
 mod powerdns;

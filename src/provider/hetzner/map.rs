@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::wire;
 use crate::http::hetzner::check_label;
+use crate::provider::firewall::{Direction, Firewall, Rule, normal};
 use crate::provider::snapshot::{Snapshot, State};
 use crate::provider::{Power, Server, ServerSpec, SizeOffer, Tags};
 
@@ -72,6 +73,36 @@ pub(super) fn snapshot(wire: wire::Image) -> Snapshot {
         disk: (wire.disk_size * 1e9) as u64,
         architecture: wire.architecture,
         tags: tags(&wire.labels),
+    }
+}
+
+pub(super) fn firewall(wire: wire::Firewall, ours: bool) -> Firewall {
+    let rule = |rule: wire::Rule| {
+        let outward = rule.direction == "out";
+        Rule {
+            direction: if outward {
+                Direction::Out
+            } else {
+                Direction::In
+            },
+            protocol: rule.protocol,
+            port: rule.port,
+            networks: if outward {
+                rule.destination_ips
+            } else {
+                rule.source_ips
+            },
+        }
+    };
+    let applied = wire.applied_to.into_iter().filter_map(|one| one.server);
+    let mut servers: Vec<String> = applied.map(|server| server.id.to_string()).collect();
+    servers.sort();
+    Firewall {
+        id: wire.id.to_string(),
+        name: wire.name,
+        rules: normal(wire.rules.into_iter().map(rule)),
+        servers,
+        ours,
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::address::Addresses;
+use super::firewall::Firewalls;
 use super::snapshot::Snapshots;
 use super::wait::{self, Pace};
 use super::{Power, Provider, ProviderError, Server, ServerSpec, SizeOffer};
@@ -15,7 +17,9 @@ use crate::kind::Reason;
 
 pub use crate::http::hetzner::Settings;
 
+mod addresses;
 mod client;
+mod firewalls;
 mod map;
 mod snapshots;
 mod wire;
@@ -225,6 +229,14 @@ impl Provider for Hetzner {
                 }
             }
         }
+    }
+
+    fn addresses(&self) -> Result<&dyn Addresses, ProviderError> {
+        Ok(self)
+    }
+
+    fn firewalls(&self) -> Result<&dyn Firewalls, ProviderError> {
+        Ok(self)
     }
 
     fn snapshots(&self) -> Result<&dyn Snapshots, ProviderError> {

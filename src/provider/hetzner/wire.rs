@@ -131,3 +131,67 @@ pub(super) struct ImageReply {
     pub image: Image,
     pub action: Option<Action>,
 }
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Location {
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub network_zone: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FloatingIp {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    /// An address, or a network with its length.
+    #[serde(default, deserialize_with = "lenient")]
+    pub ip: String,
+    pub server: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub home_location: Named,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Firewall {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub rules: Vec<Rule>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub applied_to: Vec<AppliedTo>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Rule {
+    #[serde(default, deserialize_with = "lenient")]
+    pub direction: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub protocol: String,
+    pub port: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub source_ips: Vec<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub destination_ips: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AppliedTo {
+    pub server: Option<Numbered>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Numbered {
+    pub id: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FirewallReply {
+    pub firewall: Firewall,
+    #[serde(default, deserialize_with = "lenient")]
+    pub actions: Vec<Action>,
+}

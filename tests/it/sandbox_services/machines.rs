@@ -98,6 +98,13 @@ impl Machines for Paper {
         Ok(())
     }
 
+    async fn route(&self, _address: Ipv4Addr, to: Option<&str>) -> Result<(), MachineError> {
+        match to {
+            Some(name) if self.spec(name).is_none() => Err(absent(name)),
+            _ => Ok(()),
+        }
+    }
+
     async fn state(&self, name: &str) -> MachineState {
         let found = self.find(name).await;
         found.map_or(MachineState::Absent, |machine| machine.state)

@@ -114,6 +114,8 @@ impl Action {
 pub struct Cloud {
     pub servers: BTreeMap<i64, Server>,
     pub keys: BTreeMap<i64, SshKey>,
+    pub floating_ips: BTreeMap<i64, super::floating_ips::FloatingIp>,
+    pub firewalls: BTreeMap<i64, super::firewalls::Firewall>,
     pub snapshots: BTreeMap<i64, super::images::Snapshot>,
     pub zones: BTreeMap<i64, super::zones::Zone>,
     pub actions: BTreeMap<i64, Action>,
@@ -135,6 +137,14 @@ impl Cloud {
 
     pub fn key_id(&mut self) -> i64 {
         24_000_000 + self.next()
+    }
+
+    pub fn floating_ip_id(&mut self) -> i64 {
+        47_000_000 + self.next()
+    }
+
+    pub fn firewall_id(&mut self) -> i64 {
+        2_100_000 + self.next()
     }
 
     pub fn image_id(&mut self) -> i64 {
@@ -235,8 +245,18 @@ impl Cloud {
                     "dns_ptr": format!("static.{d}.{c}.{b}.{a}.clients.your-server.de"),
                 },
                 "ipv6": null,
-                "floating_ips": [],
-                "firewalls": [],
+                "floating_ips": self
+                    .floating_ips
+                    .values()
+                    .filter(|one| one.server == Some(server.id))
+                    .map(|one| one.id)
+                    .collect::<Vec<_>>(),
+                "firewalls": self
+                    .firewalls
+                    .values()
+                    .filter(|one| one.servers.contains(&server.id))
+                    .map(|one| json!({ "id": one.id, "status": "applied" }))
+                    .collect::<Vec<_>>(),
             },
             "private_net": [],
             "server_type": server.server_type.json(sold),

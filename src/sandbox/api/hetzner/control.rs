@@ -73,6 +73,8 @@ impl Hetzner {
             "servers": servers,
             "actions": actions,
             "ssh_keys": keys,
+            "floating_ips": cloud.floating_ips.values().map(super::floating_ips::FloatingIp::json).collect::<Vec<_>>(),
+            "firewalls": cloud.firewalls.values().map(super::firewalls::Firewall::json).collect::<Vec<_>>(),
             "snapshots": cloud.snapshots.values().map(super::images::Snapshot::json).collect::<Vec<_>>(),
             "zones": cloud.zones.values().map(super::zones::Zone::dump).collect::<Vec<_>>(),
             "closed": closed,

@@ -4,12 +4,14 @@
 //!
 //! Known differences from the real one: `server.datacenter` is left out, as the vendor did on
 //! 2026-07-01; no server has IPv6, because the world has none; what is part of the real API and
-//! not of this one (networks, volumes, firewalls, ...) answers 501 and says so.
+//! not of this one (networks, volumes, primary IPs, ...) answers 501 and says so; firewalls are kept, and filter nothing.
 
 mod catalogue;
 mod cloud;
 mod control;
 mod create;
+mod firewalls;
+mod floating_ips;
 mod gate;
 mod images;
 mod labels;
@@ -314,6 +316,27 @@ impl Hetzner {
             .route("/v1/server_types/{id}", get(offers::server_type))
             .route("/v1/images", get(images::list))
             .route("/v1/images/{id}", get(images::get).delete(images::delete))
+            .route(
+                "/v1/floating_ips",
+                get(floating_ips::list).post(floating_ips::create),
+            )
+            .route(
+                "/v1/floating_ips/{id}",
+                get(floating_ips::get).delete(floating_ips::delete),
+            )
+            .route(
+                "/v1/floating_ips/{id}/actions/{action}",
+                post(floating_ips::act),
+            )
+            .route(
+                "/v1/firewalls",
+                get(firewalls::list).post(firewalls::create),
+            )
+            .route(
+                "/v1/firewalls/{id}",
+                get(firewalls::get).delete(firewalls::delete),
+            )
+            .route("/v1/firewalls/{id}/actions/{action}", post(firewalls::act))
             .route("/v1/zones", get(zones::list).post(zones::create))
             .route("/v1/zones/{zone}", get(zones::get).delete(zones::delete))
             .route("/v1/zones/actions", get(zones::all_actions))

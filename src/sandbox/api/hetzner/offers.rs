@@ -14,10 +14,8 @@ use super::refusal::Refusal;
 type Answer = Result<Response, Refusal>;
 
 /// Parts of the real API that the sandbox leaves out.
-pub const NOT_SIMULATED: [&str; 11] = [
+pub const NOT_SIMULATED: [&str; 9] = [
     "certificates",
-    "firewalls",
-    "floating_ips",
     "isos",
     "load_balancers",
     "load_balancer_types",

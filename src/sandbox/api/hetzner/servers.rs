@@ -134,6 +134,14 @@ pub async fn delete(
         return Err(Refusal::locked("server"));
     }
     cloud.servers.remove(&server.id);
+    for address in cloud.floating_ips.values_mut() {
+        if address.server == Some(server.id) {
+            address.server = None;
+        }
+    }
+    for firewall in cloud.firewalls.values_mut() {
+        firewall.servers.retain(|id| *id != server.id);
+    }
     let action = cloud.begin(&caller.project, server.id, "delete_server");
     drop(cloud);
     let job = if server.made {

@@ -2,6 +2,7 @@
 //! is there, or says why it is not.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +29,10 @@ pub enum Job {
     Reboot {
         graceful: bool,
     },
+    /// Sends packets for the address to the machine of that server, or nowhere.
+    Route(Ipv4Addr, Option<i64>),
+    /// What was to be done is in the records.
+    Nothing,
     /// Copies its disk into the snapshot of that id.
     Capture(i64),
     /// Takes the machine of that name away.
@@ -133,6 +138,12 @@ impl Hetzner {
                 result => result,
             };
         }
+        if let Job::Route(address, to) = job {
+            let to = to.and_then(|id| self.cloud().servers.get(&id).cloned());
+            return machines
+                .route(address, to.as_ref().map(|server| server.machine.as_str()))
+                .await;
+        }
         let Some(server) = self.cloud().servers.get(&id).cloned() else {
             return Ok(());
         };
@@ -183,7 +194,7 @@ impl Hetzner {
                 }
                 done?;
             }
-            Job::Delete(_) => {}
+            Job::Delete(_) | Job::Route(..) | Job::Nothing => {}
         }
         Ok(())
     }
