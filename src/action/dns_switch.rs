@@ -7,13 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::ask_dns;
 use super::check_dns::answers;
-use super::check_http::{ask, point, same};
-use super::check_sql::SqlQuestion;
 use super::dns_names::{Wanted, account_of, wanted_records};
+use super::gate::Gate;
 use super::{Action, Bind, Context, Verb, Verified};
 use crate::dns::{Dns, RecordSet, Swap, halfway};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
@@ -47,49 +45,6 @@ struct Bound {
     account: String,
     wanted: Vec<Wanted>,
     ttl: u32,
-}
-
-/// The gate, or the word `none`. Untagged does no harm here: the shape is checked, with places, before it is decoded.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Gate {
-    /// A real question to the new address.
-    Ask(Box<Question>),
-    /// `none`, with `because`.
-    None(NoGate),
-}
-
-/// The word `none`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum NoGate {
-    None,
-}
-
-/// Asked of the new address with the real host name.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    /// A page that reads from the restored data; its host name is the users' one.
-    url: String,
-    /// The new address.
-    at: String,
-    /// A JSON pointer into the answer.
-    json: String,
-    /// What must stand there.
-    equals: Equals,
-}
-
-/// Where the truth for the gate comes from.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Equals {
-    /// A query with one value: a row that was written before the loss.
-    sql: String,
-    /// The host that holds the restored database.
-    host: String,
-    /// The database.
-    database: String,
 }
 
 impl Verb for DnsSwitch {
@@ -126,42 +81,15 @@ impl Verb for DnsSwitch {
             );
             problems.push(Problem::error("short-ttl", place, words));
         }
-        match &self.gate {
-            Gate::Ask(question) => {
-                let gate = args.get("gate").unwrap_or(args);
-                if let Err(why) = super::check_http::check_url(&question.url) {
-                    problems.push(Problem::error("bad-url", gate.place_of("url"), why));
-                }
-                if question.at.parse::<std::net::IpAddr>().is_err() {
-                    let words = format!("`{}` is not an IP address", question.at);
-                    problems.push(Problem::error("bad-address", gate.place_of("at"), words));
-                } else if !self
-                    .bound
-                    .wanted
-                    .iter()
-                    .any(|wanted| wanted.values.contains(&question.at))
-                {
-                    let words = "the gate asks an address that no record will point to";
-                    problems.push(Problem::error("gate-elsewhere", gate.place_of("at"), words));
-                }
-                if let Err(problem) = super::host_named(
-                    &question.equals.host,
-                    gate.get("equals").unwrap_or(gate),
-                    "host",
-                    bind,
-                ) {
-                    problems.push(problem);
-                }
-            }
-            Gate::None(_) if self.because.is_none() => problems.push(
-                Problem::error(
-                    "no-gate",
-                    args.place_of("gate"),
-                    "users would be moved to an address that nobody has asked anything",
-                )
-                .help("write a gate, or `because:` with the reason why none is possible"),
-            ),
-            Gate::None(_) => {}
+        let asked = self.gate.check(self.because.as_deref(), args, bind);
+        let known = asked.is_empty();
+        problems.extend(asked);
+        if let (true, Some(at)) = (known, self.gate.at())
+            && !self.bound.wanted.iter().any(|one| one.leads_to(at))
+        {
+            let place = args.get("gate").unwrap_or(args).place_of("at");
+            let words = "the gate asks an address that no record will point to";
+            problems.push(Problem::error("gate-elsewhere", place, words));
         }
         if problems.is_empty() {
             Ok(Box::new(self))
@@ -172,59 +100,6 @@ impl Verb for DnsSwitch {
 }
 
 impl DnsSwitch {
-    async fn pass_gate(&self, cx: &Context) -> Result<Evidence, Failure> {
-        let question = match &self.gate {
-            Gate::Ask(question) => question,
-            Gate::None(_) => {
-                return Ok(Evidence::new(
-                    "gate",
-                    format!("none: {}", self.because.as_deref().unwrap_or_default()),
-                ));
-            }
-        };
-        let truth = SqlQuestion {
-            host: &question.equals.host,
-            database: &question.equals.database,
-            query: &question.equals.sql,
-        }
-        .ask(cx)
-        .await
-        .map_err(|failure| failure.at("gate"))?;
-        if truth.trim().is_empty() {
-            return Err(Failure::new(
-                Reason::Verify,
-                format!(
-                    "gate: `{}` gives nothing on `{}`: the restored data is empty",
-                    question.equals.sql, question.equals.host
-                ),
-            ));
-        }
-        let page = ask(cx, &uncached(&question.url)?, Some(&question.at))
-            .await
-            .map_err(|failure| failure.at("gate"))?;
-        if page.status != 200 {
-            let words = format!(
-                "gate: {} at {} answered {}",
-                question.url, question.at, page.status
-            );
-            return Err(Failure::new(Reason::Verify, words));
-        }
-        let shown =
-            point(&question.url, &page, &question.json).map_err(|failure| failure.at("gate"))?;
-        let truth = Value::String(truth.trim().to_string());
-        if !same(&shown, &truth) {
-            let words = format!(
-                "gate: {} at {} shows {} {shown}, but the restored data says {truth}",
-                question.url, question.at, question.json
-            );
-            return Err(Failure::new(Reason::Verify, words).hint("DNS was not touched"));
-        }
-        Ok(Evidence::new(
-            format!("gate: {} at {}", question.url, question.at),
-            format!("{} = {shown}", question.json),
-        ))
-    }
-
     fn set(&self, wanted: &Wanted) -> RecordSet {
         RecordSet {
             name: wanted.name.clone(),
@@ -254,16 +129,6 @@ impl DnsSwitch {
         cx.noted(&Self::key(wanted))
             .and_then(|value| serde_json::from_value(value).ok())
     }
-}
-
-/// The address with a question of its own at its end, so that no cache on the way has an answer to it: a page that was
-/// kept while the shop worked proves nothing about now.
-fn uncached(text: &str) -> Result<String, Failure> {
-    let mut url =
-        super::check_http::check_url(text).map_err(|why| Failure::new(Reason::Other, why))?;
-    url.query_pairs_mut()
-        .append_pair("dr-plan-gate", &ulid::Ulid::generate().to_string());
-    Ok(url.into())
 }
 
 #[async_trait]
@@ -378,7 +243,7 @@ impl Action for DnsSwitch {
                 Self::note_old(cx, wanted, &old).await?;
             }
         }
-        let passed = self.pass_gate(cx).await?;
+        let passed = self.gate.pass(self.because.as_deref(), cx).await?;
         cx.log(format!("{}: {}", passed.what, passed.saw));
         cx.note("gate", format!("{}: {}", passed.what, passed.saw))
             .await?;

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::gate::Gate;
 use super::host_server::{HostServer, server_account};
 use super::{Action, Bind, Context, Verb, Verified};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Reason, Undo};
@@ -30,6 +31,10 @@ pub struct IpAssign {
     address: String,
     /// The host that gets it: one of the inventory, or the `host` of a step that makes a server.
     host: String,
+    /// What the host's own address must answer right before the move.
+    gate: Gate,
+    /// Why there is no gate.
+    because: Option<String>,
     #[serde(skip)]
     bound: Option<(IpAddr, HostServer)>,
 }
@@ -57,6 +62,12 @@ impl Verb for IpAssign {
                 args.place_of("address"),
                 words,
             ));
+        }
+        problems.extend(self.gate.check(self.because.as_deref(), args, bind));
+        if self.gate.at() == Some(&self.address) {
+            let place = args.get("gate").unwrap_or(args).place_of("at");
+            let words = "before the move this address leads to the old server: ask the host's own";
+            problems.push(Problem::error("gate-elsewhere", place, words));
         }
         match HostServer::bind(&self.host, &self.account, (args, "host"), bind) {
             Ok(host) => self.bound = ip.ok().map(|ip| (ip, host)),
@@ -177,6 +188,10 @@ impl Action for IpAssign {
         let (provider, address) = self.look(cx).await?;
         let (_, server) = self.bound().1.find(cx).await?;
         let old = Self::note_old(cx, &address).await?;
+        let passed = self.gate.pass(self.because.as_deref(), cx).await?;
+        let passed = format!("{}: {}", passed.what, passed.saw);
+        cx.log(&passed);
+        cx.note("gate", passed).await?;
         cx.note("server", server.id.clone()).await?;
         let addresses = provider.addresses()?;
         let ip = self.bound().0;
@@ -202,13 +217,17 @@ impl Action for IpAssign {
             );
             return Err(Failure::new(Reason::Verify, words));
         }
-        let seen = Verified::seen(
+        let mut seen = Verified::default();
+        if let Some(gate) = cx.noted_text("gate") {
+            seen = seen.and("before the move", gate);
+        }
+        seen = seen.and(
             format!("{} at {}", self.address, self.account),
             format!("assigned to {} ({})", server.name, server.id),
         );
         let before = Self::noted_old(cx).flatten();
         Ok(seen
-            .and("before", words(before.as_deref()))
+            .and("it belonged to", words(before.as_deref()))
             .with("address", self.address.clone()))
     }
 

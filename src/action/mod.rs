@@ -19,6 +19,7 @@ mod dns_names;
 mod dns_switch;
 mod firewall_apply;
 mod first_contact;
+mod gate;
 mod host_job;
 mod host_put;
 mod host_run;

@@ -29,7 +29,12 @@ steps:
   move:
     needs: [listen, guard]
     uses: ip.assign
-    with: { account: hetzner, address: 198.51.100.1, host: \"{{steps.web.host}}\" }
+    with:
+      account: hetzner
+      address: 198.51.100.1
+      host: \"{{steps.web.host}}\"
+      gate: none
+      because: the test moves an address and serves nothing
     verify:
       - check.tcp: { address: 198.51.100.1, port: 22 }
 ";
@@ -86,7 +91,7 @@ fn an_address_moves_to_a_new_server_which_answers_there() {
     // A second run finds what the first one made, and an address that cannot come is refused before anything is touched.
     let far = PLAN
         .replace("name: moves", "name: far")
-        .replace("198.51.100.1,", "198.51.100.9,");
+        .replace("address: 198.51.100.1\n", "address: 198.51.100.9\n");
     let plan = shop.plan("far", &far);
     let ran = shop.run(&plan, &[]);
     assert_eq!(ran.code, Some(5), "{}", ran.said());
@@ -110,6 +115,18 @@ fn an_address_moves_to_a_new_server_which_answers_there() {
         "{}",
         ran.said()
     );
+    let plan = shop.plan(
+        "open",
+        &PLAN.replace(
+            "      because: the test moves an address and serves nothing\n",
+            "",
+        ),
+    );
+    let said = shop
+        .dr(&["validate", plan.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("no-gate"));
     let wrong = PLAN.replace(
         "{ port: 22, from: [198.18.0.0/15] }",
         "{ port: 22, from: [198.18.0.1/15] }",
