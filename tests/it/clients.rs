@@ -12,4 +12,5 @@ mod questions;
 mod recorded;
 mod service;
 mod simulated;
+mod taken_back;
 mod transport;
