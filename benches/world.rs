@@ -61,6 +61,7 @@ fn round() -> (Duration, Duration) {
                 region: number % 2,
                 address: None,
                 mac: None,
+                image: None,
                 disk_bytes: 1 << 30,
                 user_data: String::new(),
                 authorized_keys: vec![authorized.clone()],

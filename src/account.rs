@@ -48,8 +48,11 @@ pub struct Account {
 /// What an account is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountKind {
-    /// Hetzner Cloud: servers.
-    Hetzner,
+    /// Hetzner Cloud: servers and zones of a project.
+    Hetzner {
+        /// The name servers to ask about its zones; empty: those that are assigned to the zone.
+        nameservers: Vec<SocketAddr>,
+    },
     /// A PowerDNS authoritative server: zones.
     Powerdns {
         /// Its id in its own API.
@@ -63,19 +66,27 @@ impl AccountKind {
     /// The word in the file.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Hetzner => "hetzner",
+            Self::Hetzner { .. } => "hetzner",
             Self::Powerdns { .. } => "powerdns",
         }
     }
 
     /// Whether servers can be made there.
     pub fn has_servers(&self) -> bool {
-        matches!(self, Self::Hetzner)
+        matches!(self, Self::Hetzner { .. })
     }
 
     /// Whether zones are served there.
     pub fn has_zones(&self) -> bool {
-        matches!(self, Self::Powerdns { .. })
+        matches!(self, Self::Hetzner { .. } | Self::Powerdns { .. })
+    }
+
+    /// The shortest lifetime of records that it takes, in seconds.
+    pub fn least_ttl(&self) -> u32 {
+        match self {
+            Self::Hetzner { .. } => 60,
+            Self::Powerdns { .. } => 0,
+        }
     }
 }
 
@@ -112,7 +123,8 @@ struct AccountText {
     sandbox: bool,
     /// powerdns: the server's id in its own API; by default `localhost`.
     server: Option<String>,
-    /// powerdns: the name servers to ask (`ip:port`), where the delegation does not name them.
+    /// The name servers to ask about zones (`ip:port`), where the delegation (powerdns) or the zone itself (hetzner) does
+    /// not name them.
     #[serde(default)]
     #[allow(dead_code)] // read from the tree, with their places
     nameservers: Vec<String>,
@@ -135,7 +147,7 @@ struct AccountText {
 #[serde(rename_all = "snake_case")]
 #[schemars(extend("x-later" = ["digitalocean", "linode", "vultr", "cloudflare", "rfc2136"]))]
 enum Word {
-    /// Hetzner Cloud: servers.
+    /// Hetzner Cloud: servers and zones.
     Hetzner,
     /// PowerDNS: zones.
     Powerdns,
@@ -242,7 +254,7 @@ pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Account, Vec<Problem>
 
 fn kind(text: &AccountText, root: &Node, problems: &mut Vec<Problem>) -> AccountKind {
     let (foreign, owner): (&[&str], _) = match text.kind {
-        Word::Hetzner => (&["server", "nameservers"], "powerdns"),
+        Word::Hetzner => (&["server"], "powerdns"),
         Word::Powerdns => (&["regions", "images", "sizes", "limits"], "hetzner"),
     };
     for key in foreign {
@@ -254,9 +266,6 @@ fn kind(text: &AccountText, root: &Node, problems: &mut Vec<Problem>) -> Account
             ));
         }
     }
-    if text.kind == Word::Hetzner {
-        return AccountKind::Hetzner;
-    }
     let mut nameservers = Vec::new();
     for node in root.get("nameservers").map(Node::items).unwrap_or_default() {
         match node.as_str().unwrap_or_default().parse() {
@@ -267,12 +276,15 @@ fn kind(text: &AccountText, root: &Node, problems: &mut Vec<Problem>) -> Account
             ),
         }
     }
-    AccountKind::Powerdns {
-        server: text
-            .server
-            .clone()
-            .unwrap_or_else(|| POWERDNS_SERVER.into()),
-        nameservers,
+    match text.kind {
+        Word::Hetzner => AccountKind::Hetzner { nameservers },
+        Word::Powerdns => AccountKind::Powerdns {
+            server: text
+                .server
+                .clone()
+                .unwrap_or_else(|| POWERDNS_SERVER.into()),
+            nameservers,
+        },
     }
 }
 

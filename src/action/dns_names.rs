@@ -18,6 +18,13 @@ pub(super) struct Wanted {
     pub(super) values: Vec<String>,
 }
 
+impl Wanted {
+    /// Whether one of its values is this address.
+    pub(super) fn leads_to(&self, address: &str) -> bool {
+        self.values.iter().any(|value| value == address)
+    }
+}
+
 /// The whole name of a relative one.
 pub(super) fn whole(domain: &str, name: &str) -> String {
     let domain = domain.trim_end_matches('.').to_lowercase();

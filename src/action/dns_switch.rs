@@ -8,19 +8,20 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::ask_dns;
 use super::check_dns::answers;
-use super::check_http::{ask, point, same};
-use super::check_sql::SqlQuestion;
 use super::dns_names::{Wanted, account_of, wanted_records};
+use super::gate::Gate;
 use super::{Action, Bind, Context, Verb, Verified};
 use crate::clock::Timestamp;
-use crate::dns::{Dns, RecordSet, Swap};
+use crate::dns::{Dns, RecordSet, Swap, halfway};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;
+
+/// How long name servers may take to serve what their API has taken: up to 17 s were seen at big services.
+const SERVED: Duration = Duration::from_secs(40);
 
 /// Arguments of `dns.switch`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,49 +49,6 @@ struct Bound {
     ttl: u32,
 }
 
-/// The gate, or the word `none`. Untagged does no harm here: the shape is checked, with places, before it is decoded.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Gate {
-    /// A real question to the new address.
-    Ask(Box<Question>),
-    /// `none`, with `because`.
-    None(NoGate),
-}
-
-/// The word `none`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum NoGate {
-    None,
-}
-
-/// Asked of the new address with the real host name.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    /// A page that reads from the restored data; its host name is the users' one.
-    url: String,
-    /// The new address.
-    at: String,
-    /// A JSON pointer into the answer.
-    json: String,
-    /// What must stand there.
-    equals: Equals,
-}
-
-/// Where the truth for the gate comes from.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Equals {
-    /// A query with one value: a row that was written before the loss.
-    sql: String,
-    /// The host that holds the restored database.
-    host: String,
-    /// The database.
-    database: String,
-}
-
 impl Verb for DnsSwitch {
     const NAME: &'static str = "dns.switch";
     const EFFECT: Effect = Effect::Traffic;
@@ -114,42 +72,27 @@ impl Verb for DnsSwitch {
             .ttl
             .or_else(|| bind.inventory.domains.get(&self.domain).and_then(|d| d.ttl))
             .unwrap_or(60);
-        match &self.gate {
-            Gate::Ask(question) => {
-                let gate = args.get("gate").unwrap_or(args);
-                if let Err(why) = super::check_http::check_url(&question.url) {
-                    problems.push(Problem::error("bad-url", gate.place_of("url"), why));
-                }
-                if question.at.parse::<std::net::IpAddr>().is_err() {
-                    let words = format!("`{}` is not an IP address", question.at);
-                    problems.push(Problem::error("bad-address", gate.place_of("at"), words));
-                } else if !self
-                    .bound
-                    .wanted
-                    .iter()
-                    .any(|wanted| wanted.values.contains(&question.at))
-                {
-                    let words = "the gate asks an address that no record will point to";
-                    problems.push(Problem::error("gate-elsewhere", gate.place_of("at"), words));
-                }
-                if let Err(problem) = super::host_named(
-                    &question.equals.host,
-                    gate.get("equals").unwrap_or(gate),
-                    "host",
-                    bind,
-                ) {
-                    problems.push(problem);
-                }
-            }
-            Gate::None(_) if self.because.is_none() => problems.push(
-                Problem::error(
-                    "no-gate",
-                    args.place_of("gate"),
-                    "users would be moved to an address that nobody has asked anything",
-                )
-                .help("write a gate, or `because:` with the reason why none is possible"),
-            ),
-            Gate::None(_) => {}
+        let least = bind
+            .accounts
+            .get(&self.bound.account)
+            .map_or(0, |account| account.kind.least_ttl());
+        if self.bound.ttl < least {
+            let place = args.place_of(if self.ttl.is_some() { "ttl" } else { "domain" });
+            let words = format!(
+                "a ttl of {}s is shorter than `{}` takes: the least is {least}s",
+                self.bound.ttl, self.bound.account
+            );
+            problems.push(Problem::error("short-ttl", place, words));
+        }
+        let asked = self.gate.check(self.because.as_deref(), args, bind);
+        let known = asked.is_empty();
+        problems.extend(asked);
+        if let (true, Some(at)) = (known, self.gate.at())
+            && !self.bound.wanted.iter().any(|one| one.leads_to(at))
+        {
+            let place = args.get("gate").unwrap_or(args).place_of("at");
+            let words = "the gate asks an address that no record will point to";
+            problems.push(Problem::error("gate-elsewhere", place, words));
         }
         if problems.is_empty() {
             Ok(Box::new(self))
@@ -160,59 +103,6 @@ impl Verb for DnsSwitch {
 }
 
 impl DnsSwitch {
-    async fn pass_gate(&self, cx: &Context) -> Result<Evidence, Failure> {
-        let question = match &self.gate {
-            Gate::Ask(question) => question,
-            Gate::None(_) => {
-                return Ok(Evidence::new(
-                    "gate",
-                    format!("none: {}", self.because.as_deref().unwrap_or_default()),
-                ));
-            }
-        };
-        let truth = SqlQuestion {
-            host: &question.equals.host,
-            database: &question.equals.database,
-            query: &question.equals.sql,
-        }
-        .ask(cx)
-        .await
-        .map_err(|failure| failure.at("gate"))?;
-        if truth.trim().is_empty() {
-            return Err(Failure::new(
-                Reason::Verify,
-                format!(
-                    "gate: `{}` gives nothing on `{}`: the restored data is empty",
-                    question.equals.sql, question.equals.host
-                ),
-            ));
-        }
-        let page = ask(cx, &uncached(&question.url)?, Some(&question.at))
-            .await
-            .map_err(|failure| failure.at("gate"))?;
-        if page.status != 200 {
-            let words = format!(
-                "gate: {} at {} answered {}",
-                question.url, question.at, page.status
-            );
-            return Err(Failure::new(Reason::Verify, words));
-        }
-        let shown =
-            point(&question.url, &page, &question.json).map_err(|failure| failure.at("gate"))?;
-        let truth = Value::String(truth.trim().to_string());
-        if !same(&shown, &truth) {
-            let words = format!(
-                "gate: {} at {} shows {} {shown}, but the restored data says {truth}",
-                question.url, question.at, question.json
-            );
-            return Err(Failure::new(Reason::Verify, words).hint("DNS was not touched"));
-        }
-        Ok(Evidence::new(
-            format!("gate: {} at {}", question.url, question.at),
-            format!("{} = {shown}", question.json),
-        ))
-    }
-
     fn set(&self, wanted: &Wanted) -> RecordSet {
         RecordSet {
             name: wanted.name.clone(),
@@ -262,16 +152,6 @@ impl DnsSwitch {
     }
 }
 
-/// The address with a question of its own at its end, so that no cache on the way has an answer to it: a page that was
-/// kept while the shop worked proves nothing about now.
-fn uncached(text: &str) -> Result<String, Failure> {
-    let mut url =
-        super::check_http::check_url(text).map_err(|why| Failure::new(Reason::Other, why))?;
-    url.query_pairs_mut()
-        .append_pair("dr-plan-gate", &ulid::Ulid::generate().to_string());
-    Ok(url.into())
-}
-
 #[async_trait]
 impl Action for DnsSwitch {
     fn title(&self) -> String {
@@ -286,13 +166,16 @@ impl Action for DnsSwitch {
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         let dns = cx.services.dns(&self.bound.account)?;
-        dns.check_zone(&self.domain).await?;
+        let warned = dns.check_zone(&self.domain).await?;
         let mut findings = vec![Finding::verified(format!(
             "zone {} can be reached at {}",
             self.domain,
             dns.account()
         ))];
+        findings.extend(warned.map(Finding::warning));
         for wanted in &self.bound.wanted {
+            dns.check_set(&self.domain, &wanted.name, wanted.kind)
+                .await?;
             let other = if wanted.kind == "A" { "AAAA" } else { "A" };
             if let Some(left) = dns.get(&self.domain, &wanted.name, other).await?
                 && !self
@@ -335,10 +218,12 @@ impl Action for DnsSwitch {
         let mut done = 0;
         for wanted in &self.bound.wanted {
             let now = dns.get(&self.domain, &wanted.name, wanted.kind).await?;
-            if now.as_ref() == Some(&self.set(wanted)) {
+            let set = Some(self.set(wanted));
+            if now == set {
                 done += 1;
             } else if let Some(old) = Self::noted_old(cx, wanted)
                 && now != old
+                && !halfway(&now, &old, &set)
             {
                 let words = |set: &Option<RecordSet>| {
                     set.as_ref()
@@ -379,7 +264,7 @@ impl Action for DnsSwitch {
                 Self::note_old(cx, wanted, &old).await?;
             }
         }
-        let passed = self.pass_gate(cx).await?;
+        let passed = self.gate.pass(self.because.as_deref(), cx).await?;
         cx.log(format!("{}: {}", passed.what, passed.saw));
         cx.note("gate", format!("{}: {}", passed.what, passed.saw))
             .await?;
@@ -456,15 +341,13 @@ impl Action for DnsSwitch {
             .filter_map(|wanted| Self::noted_old(cx, wanted).flatten())
             .map(|old| old.ttl)
             .max();
+        // A name server may need seconds to serve what its API has taken.
+        let until = tokio::time::Instant::now() + SERVED;
         for wanted in &self.bound.wanted {
             for server in &servers {
-                // A name server may need seconds to serve what its API has taken.
-                let mut tries = 0;
-                loop {
-                    match answers(*server, wanted, false).await {
-                        Ok(_) => break,
-                        Err(failure) if tries >= 40 => return Err(failure),
-                        Err(_) => tries += 1,
+                while let Err(failure) = answers(*server, wanted, false).await {
+                    if tokio::time::Instant::now() > until {
+                        return Err(failure);
                     }
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }

@@ -17,21 +17,29 @@ mod dataset_restore;
 mod dataset_verify;
 mod dns_names;
 mod dns_switch;
+mod firewall_apply;
 mod first_contact;
+mod gate;
 mod host_job;
 mod host_put;
 mod host_run;
+mod host_server;
 mod host_service;
 mod hosts;
+mod ip_assign;
 mod kind_table;
 mod limits;
+mod new_server;
 mod notify;
 mod server_create;
 mod server_delete;
+mod server_from_snapshot;
 mod server_named;
 mod server_place;
 mod server_power;
+mod server_snapshot;
 mod services;
+mod snapshot_choice;
 mod wait;
 
 pub use context::{ADOPTED, ADOPTED_ATTEMPTS, Context, Given, Person, Record, StepNotes};
@@ -247,7 +255,7 @@ fn host_named(
         match crate::problem::nearest(name, bind.hosts.iter().map(String::as_str)) {
             Some(near) => problem.instead(near),
             None => problem
-                .help("a host is named by the inventory or is the `role` of a `server.create`"),
+                .help("a host is named by the inventory or is the `role` of a `server.create` or `server.from_snapshot`"),
         },
     )
 }
@@ -255,8 +263,11 @@ fn host_named(
 /// All kinds, in the order of the documentation.
 pub const KINDS: &[Kind] = &[
     Kind::of::<server_create::ServerCreate>(),
+    Kind::of::<server_snapshot::ServerSnapshot>(),
+    Kind::of::<server_from_snapshot::ServerFromSnapshot>(),
     Kind::of::<server_delete::ServerDelete>(),
     Kind::of::<server_power::ServerPower>(),
+    Kind::of::<firewall_apply::FirewallApply>(),
     Kind::of::<host_run::HostRun>(),
     Kind::of::<host_put::HostPut>(),
     Kind::of::<host_service::HostService>(),
@@ -269,6 +280,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<check_dns::CheckDns>(),
     Kind::of::<dns_switch::DnsSwitch>(),
     Kind::of::<check_dns::DnsWait>(),
+    Kind::of::<ip_assign::IpAssign>(),
     Kind::of::<approve::Approve>(),
     Kind::of::<wait::Wait>(),
     Kind::of::<notify::Notify>(),
@@ -276,10 +288,6 @@ pub const KINDS: &[Kind] = &[
 
 /// Kinds that the language names and this version does not carry out yet.
 pub const LATER: &[&str] = &[
-    "server.snapshot",
-    "server.from_snapshot",
-    "ip.assign",
-    "firewall.apply",
     "host.script",
     "host.render",
     "host.packages",

@@ -31,7 +31,8 @@ impl Verb for ServerDelete {
     const TAKES: Duration = Duration::from_secs(30);
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
-        let named = Named::bind(&self.server, args, bind).map_err(|problem| vec![problem])?;
+        let named =
+            Named::bind(&self.server, args, "server", bind).map_err(|problem| vec![problem])?;
         if named.protected {
             let words = format!("`{}` is protected by the inventory", self.server);
             return Err(vec![Problem::error(

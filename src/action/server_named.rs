@@ -21,8 +21,8 @@ pub(super) struct Named {
 
 impl Named {
     /// Looks the host up in the inventory.
-    pub(super) fn bind(host: &str, args: &Node, bind: &Bind) -> Result<Self, Problem> {
-        let place = args.place_of("server");
+    pub(super) fn bind(host: &str, args: &Node, key: &str, bind: &Bind) -> Result<Self, Problem> {
+        let place = args.place_of(key);
         let hosts = &bind.inventory.hosts;
         let Some(found) = hosts.get(host) else {
             let problem = Problem::error(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::server_create::Needs;
+use super::new_server::Needs;
 use super::{Bind, Context, limits};
 use crate::account::Limits;
 use crate::kind::{Failure, Finding, Reason};
@@ -24,6 +24,8 @@ pub(super) struct Rung {
     pub(super) exact: Option<String>,
     /// The provider's image.
     pub(super) image: String,
+    /// Bytes of disk that what it is made from takes.
+    pub(super) least_disk: u64,
     /// Bound against a real account.
     pub(super) exists: bool,
     /// The account's.
@@ -99,6 +101,7 @@ pub(super) fn rungs(
                 region: region.clone(),
                 exact: exact.map(|name| alias(&found.sizes, name)),
                 image: alias(&found.images, image),
+                least_disk: 0,
                 exists: true,
                 limits: found.limits.clone(),
             });
@@ -144,6 +147,15 @@ impl Rung {
         if let Some(exact) = &self.exact {
             let offer = offers.iter().find(|offer| offer.name == *exact);
             return match offer {
+                Some(offer) if offer.disk < self.least_disk => Err(Failure::new(
+                    Reason::Refused,
+                    format!(
+                        "{}: type {exact} has a disk of {}, and {} are needed",
+                        self.place,
+                        bytes(offer.disk),
+                        bytes(self.least_disk)
+                    ),
+                )),
                 Some(offer) if offer.available => Ok(offer.clone()),
                 Some(_) => Err(no_room(format!(
                     "{}: type {exact} cannot be ordered there now",
@@ -164,11 +176,12 @@ impl Rung {
             };
         }
         let fits = |offer: &&SizeOffer| {
-            needs.is_none_or(|needs| {
-                needs.cpus.is_none_or(|cpus| offer.cpus >= cpus)
-                    && needs.memory.is_none_or(|memory| offer.memory >= memory.0)
-                    && needs.disk.is_none_or(|disk| offer.disk >= disk.0)
-            })
+            offer.disk >= self.least_disk
+                && needs.is_none_or(|needs| {
+                    needs.cpus.is_none_or(|cpus| offer.cpus >= cpus)
+                        && needs.memory.is_none_or(|memory| offer.memory >= memory.0)
+                        && needs.disk.is_none_or(|disk| offer.disk >= disk.0)
+                })
         };
         let price = |offer: &SizeOffer| offer.monthly.unwrap_or(f64::MAX);
         offers

@@ -47,7 +47,8 @@ impl Verb for ServerPower {
     const TAKES: Duration = Duration::from_secs(20);
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
-        let named = Named::bind(&self.server, args, bind).map_err(|problem| vec![problem])?;
+        let named =
+            Named::bind(&self.server, args, "server", bind).map_err(|problem| vec![problem])?;
         self.bound = Some((named, bind.if_source_lost));
         Ok(Box::new(self))
     }

@@ -11,6 +11,7 @@ use super::failure::{CliError, PROBLEMS};
 use crate::account::{Account, AccountKind};
 use crate::action::{HostFacts, Hosts, Reach, Secrets, Services};
 use crate::clock::Clock;
+use crate::dns::hetzner::HetznerDns;
 use crate::dns::powerdns::{self, PowerDns};
 use crate::http::{HttpOptions, Policy, http_client};
 use crate::inventory::{Inventory, Ssh as SshRule, StoreKind, UrlStyle};
@@ -206,7 +207,7 @@ async fn add_account(services: &mut Services, account: &Account) -> Result<(), C
     let (mask, policy) = (services.mask.clone(), Policy::default());
     let name = account.name.clone();
     match &account.kind {
-        AccountKind::Hetzner => {
+        AccountKind::Hetzner { nameservers } => {
             let settings = hetzner::Settings {
                 account: name.clone(),
                 endpoint,
@@ -215,8 +216,11 @@ async fn add_account(services: &mut Services, account: &Account) -> Result<(), C
                 http,
                 policy,
             };
-            let client = Hetzner::new(settings)
-                .map_err(|error| plain(&format!("account `{name}`"), &error))?;
+            let failed = |error| plain(&format!("account `{name}`"), &error);
+            // One project holds both; each side has a client of its own.
+            let zones = HetznerDns::new(settings.clone(), nameservers.clone()).map_err(failed)?;
+            let client = Hetzner::new(settings).map_err(failed)?;
+            services.dns.insert(name.clone(), Arc::new(zones));
             services.providers.insert(name, Arc::new(client));
         }
         AccountKind::Powerdns {

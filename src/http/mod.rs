@@ -5,6 +5,8 @@ mod answer;
 mod api;
 mod client;
 mod failure;
+pub mod hetzner;
+mod pace;
 mod policy;
 mod text;
 
@@ -12,4 +14,5 @@ pub use answer::{Answer, CallError, Refusal};
 pub use api::{Api, ApiSettings, Call, Credential};
 pub use client::{HttpError, HttpOptions, Redirects, http_client};
 pub use failure::ServiceError;
+pub use pace::Pace;
 pub use policy::Policy;

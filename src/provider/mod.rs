@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub mod address;
+pub mod firewall;
 pub mod hetzner;
 pub mod place;
 pub mod reconcile;
+pub mod snapshot;
 pub mod wait;
 
 /// What to create. Everything in it is public: user data can be read by others at every cloud.
@@ -137,6 +140,27 @@ pub trait Provider: Send + Sync {
     /// Asks for deletion and waits until the server answers 404. Already gone is success.
     async fn delete(&self, id: &str) -> Result<(), ProviderError>;
 
+    /// Copies of disks; an error where the cloud, or this version's client of it, has none.
+    fn snapshots(&self) -> Result<&dyn snapshot::Snapshots, ProviderError> {
+        Err(without(self.account(), "snapshots"))
+    }
+
+    /// Addresses that move between servers; an error where there are none.
+    fn addresses(&self) -> Result<&dyn address::Addresses, ProviderError> {
+        Err(without(self.account(), "moving addresses"))
+    }
+
+    /// Packet filters before servers; an error where there are none.
+    fn firewalls(&self) -> Result<&dyn firewall::Firewalls, ProviderError> {
+        Err(without(self.account(), "firewalls"))
+    }
+
     /// Switches power and waits until the API says so. Already so is success. Off is the hard kind: a fence must not ask the guest.
     async fn set_power(&self, id: &str, on: bool) -> Result<(), ProviderError>;
+}
+
+/// A part of the port that this account's client does not have.
+fn without(account: &str, what: &str) -> ProviderError {
+    let words = "this kind of account does not offer it";
+    ProviderError::refused(account, what, crate::kind::Reason::Refused, words)
 }

@@ -31,6 +31,7 @@ pub struct Order {
 }
 
 const INSTANCE: &str = "/var/lib/cloud/instance";
+const INSTANCE_ID: &str = "/var/lib/cloud/data/instance-id";
 const LOG: &str = "/var/log/cloud-init-output.log";
 
 /// `sandbox-first-boot init|final`
@@ -65,14 +66,20 @@ pub fn main(arguments: &[String]) -> ExitCode {
 /// Before sshd. On a later boot of the same machine there is nothing to do.
 fn init(order: &Order, report: &mut Report) -> io::Result<()> {
     hosts(order, &order.name)?;
-    if Path::new(INSTANCE).join("boot-finished").exists() {
+    let id = format!("i-{}", order.name);
+    let known = fs::read_to_string(INSTANCE_ID).unwrap_or_default();
+    if known.trim() == id && Path::new(INSTANCE).join("boot-finished").exists() {
         report.again();
         return report.write();
+    }
+    // The disk of another machine: cloud-init knows by the id that this one is new, and does everything again.
+    if fs::symlink_metadata(INSTANCE).is_ok() && known.trim() != id {
+        fs::remove_file(INSTANCE)?;
     }
     report.begin();
     report.write()?;
     machine_id()?;
-    let instance = Path::new("/var/lib/cloud/instances").join(format!("i-{}", order.name));
+    let instance = Path::new("/var/lib/cloud/instances").join(&id);
     fs::create_dir_all(instance.join("scripts"))?;
     if !Path::new(INSTANCE).exists() {
         symlink(&instance, INSTANCE)?;
@@ -80,10 +87,7 @@ fn init(order: &Order, report: &mut Report) -> io::Result<()> {
     private(&instance.join("user-data.txt"), &order.user_data)?;
     private(&instance.join("user-data.txt.i"), &order.user_data)?;
     fs::create_dir_all("/var/lib/cloud/data")?;
-    fs::write(
-        "/var/lib/cloud/data/instance-id",
-        format!("i-{}\n", order.name),
-    )?;
+    fs::write(INSTANCE_ID, format!("{id}\n"))?;
 
     let config = config(order, report);
     for command in &config.bootcmd {

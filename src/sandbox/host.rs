@@ -33,21 +33,83 @@ pub struct Running {
     ended: Arc<(Mutex<Option<i32>>, Condvar)>,
 }
 
-/// Makes the disk: a tmpfs of that many bytes, so that full is full.
-pub fn make_disk(name: &str, bytes: u64) -> Result<PathBuf, String> {
+/// Makes the disk: a tmpfs of that many bytes, so that full is full. It begins as a copy of `image`, if there is one.
+pub fn make_disk(name: &str, bytes: u64, image: Option<&str>) -> Result<PathBuf, String> {
     let disk = disk_of(name);
-    fs::create_dir_all(&disk).map_err(|error| format!("making {}: {error}", disk.display()))?;
+    mount_disk(&disk, bytes)?;
+    host_root::lay_disk(&disk).map_err(|error| format!("laying the disk: {error}"))?;
+    if let Some(image) = image {
+        copy_disk(&image_of(image), &disk)?;
+    }
+    Ok(disk)
+}
+
+/// Copies a machine's disk as it is now.
+pub fn make_image(name: &str, image: &str, bytes: u64) -> Result<(), String> {
+    let folder = image_of(image);
+    mount_disk(&folder, bytes)?;
+    copy_disk(&disk_of(name), &folder).inspect_err(|_| {
+        let _ = drop_image(image);
+    })
+}
+
+/// Takes the copy away; one that was never made is gone already.
+pub fn drop_image(image: &str) -> Result<(), String> {
+    let folder = image_of(image);
+    if !folder.exists() {
+        return Ok(());
+    }
+    unmount(&folder, UnmountFlags::DETACH)
+        .map_err(|error| format!("unmounting {}: {error}", folder.display()))?;
+    fs::remove_dir(&folder).map_err(|error| format!("removing {}: {error}", folder.display()))
+}
+
+fn image_of(image: &str) -> PathBuf {
+    Path::new(places::IMAGES).join(image)
+}
+
+/// Owners, modes, links, times and extended attributes (an overlay keeps its own there). A file that goes while it is
+/// copied was not on the disk a moment later: cp(1) says so and goes on, and that is no failure.
+fn copy_disk(from: &Path, to: &Path) -> Result<(), String> {
+    for folder in host_root::DISK_FOLDERS {
+        // The working folders of an overlay belong to its mount.
+        if folder.ends_with("work") {
+            continue;
+        }
+        let said = Command::new("cp")
+            .args(["-a", "--remove-destination"])
+            .arg(from.join(folder).join("."))
+            .arg(to.join(folder))
+            .env("LC_ALL", "C")
+            .output()
+            .map_err(|error| format!("starting cp: {error}"))?;
+        let text = String::from_utf8_lossy(&said.stderr);
+        let wrong = text
+            .lines()
+            .find(|line| !line.ends_with("No such file or directory"));
+        if let (false, Some(line)) = (said.status.success(), wrong) {
+            return Err(format!("copying {}: {line}", from.display()));
+        }
+    }
+    Ok(())
+}
+
+fn mount_disk(disk: &Path, bytes: u64) -> Result<(), String> {
+    fs::create_dir_all(disk).map_err(|error| format!("making {}: {error}", disk.display()))?;
     let options = CString::new(format!("mode=755,size={bytes}")).expect("a number has no NUL");
     mount(
         "tmpfs",
-        &disk,
+        disk,
         "tmpfs",
         MountFlags::NODEV,
         options.as_c_str(),
     )
     .map_err(|error| format!("mounting a disk of {bytes} bytes: {error}"))?;
-    host_root::lay_disk(&disk).map_err(|error| format!("laying the disk: {error}"))?;
-    Ok(disk)
+    for folder in host_root::DISK_FOLDERS {
+        fs::create_dir_all(disk.join(folder))
+            .map_err(|error| format!("laying the disk: {error}"))?;
+    }
+    Ok(())
 }
 
 /// Takes the disk away with all that is on it.
@@ -225,7 +287,7 @@ fn send(pid: u32, signal: Signal) {
 pub fn prepare_package(package: &str, cache: &Path, name: &str) -> Result<(), String> {
     // Not a host name, so no machine can have it.
     let scratch = format!("_build-{package}");
-    let disk = make_disk(&scratch, 2 << 30)?;
+    let disk = make_disk(&scratch, 2 << 30, None)?;
     let unfinished = cache.join(format!(".{name}.{}", std::process::id()));
     let built = build(package, &scratch, disk, &unfinished);
     drop_disk(&scratch)?;

@@ -152,8 +152,8 @@ impl Hosts {
         let entry = self.reserve(spec)?;
         let mut entry = lock(&entry);
         let (name, address) = (entry.spec.name.clone(), entry.address);
-        let made =
-            host::make_disk(&name, entry.spec.disk_bytes).and_then(|_| self.start_now(&mut entry));
+        let made = host::make_disk(&name, entry.spec.disk_bytes, entry.spec.image.as_deref())
+            .and_then(|_| self.start_now(&mut entry));
         if let Err(why) = made {
             entry.gone = true;
             let log = std::fs::read_to_string(host::log_of(&name)).unwrap_or_default();
@@ -276,6 +276,21 @@ impl Hosts {
         Ok(())
     }
 
+    fn capture_now(&self, name: &str, image: &str) -> Result<(), MachineError> {
+        let entry = self.entry(name)?;
+        // Neither starts nor stops meanwhile.
+        let entry = lock(&entry);
+        if lock(&self.state).lost.contains(&entry.spec.region) {
+            return Err(MachineError::RegionLost {
+                region: entry.spec.region,
+            });
+        }
+        host::make_image(name, image, entry.spec.disk_bytes).map_err(|why| MachineError::Change {
+            name: name.to_owned(),
+            why,
+        })
+    }
+
     fn lose_now(&self, region: usize) -> Result<(), MachineError> {
         if region >= self.regions {
             return Err(MachineError::NoRegion {
@@ -383,6 +398,35 @@ impl Machines for Hosts {
     async fn delete(&self, name: &str) -> Result<(), MachineError> {
         let key = name.to_owned();
         blocking(self, name, move |this| this.delete_now(&key)).await
+    }
+
+    async fn capture(&self, name: &str, image: &str) -> Result<(), MachineError> {
+        let (key, image) = (name.to_owned(), image.to_owned());
+        blocking(self, name, move |this| this.capture_now(&key, &image)).await
+    }
+
+    async fn drop_image(&self, image: &str) -> Result<(), MachineError> {
+        let key = image.to_owned();
+        blocking(self, image, move |_| {
+            host::drop_image(&key).map_err(|why| MachineError::Change { name: key, why })
+        })
+        .await
+    }
+
+    async fn route(&self, address: Ipv4Addr, to: Option<&str>) -> Result<(), MachineError> {
+        let key = to.unwrap_or_default().to_owned();
+        let some = to.is_some();
+        blocking(self, &key.clone(), move |this| {
+            let via = match some {
+                true => Some(lock(&*this.entry(&key)?).address),
+                false => None,
+            };
+            network::send_to(address, via).map_err(|error| MachineError::Address {
+                address,
+                why: chain(&error),
+            })
+        })
+        .await
     }
 
     async fn state(&self, name: &str) -> MachineState {

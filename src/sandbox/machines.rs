@@ -16,6 +16,8 @@ pub struct MachineSpec {
     pub address: Option<Ipv4Addr>,
     /// `aa:bb:cc:dd:ee:ff`; `None`: derived from the name, so that a rebuilt machine keeps it.
     pub mac: Option<String>,
+    /// A copy of a disk that the machine begins with (see [`Machines::capture`]); `None`: a fresh one.
+    pub image: Option<String>,
     /// Size of the disk in bytes. A full disk is `ENOSPC` in this machine only.
     pub disk_bytes: u64,
     /// What cloud-init gets: `#!...` or `#cloud-config`; empty for none.
@@ -86,6 +88,14 @@ pub trait Machines: Send + Sync {
     async fn reboot(&self, name: &str, graceful: bool) -> Result<(), MachineError>;
     /// Takes the machine and its disk away for good.
     async fn delete(&self, name: &str) -> Result<(), MachineError>;
+    /// Copies the disk as it is at this moment under the name `image`, beside the machines: it outlives the machine and its
+    /// region. Of a running machine it holds about what a power cut would leave.
+    async fn capture(&self, name: &str, image: &str) -> Result<(), MachineError>;
+    /// Takes such a copy away.
+    async fn drop_image(&self, image: &str) -> Result<(), MachineError>;
+    /// Sends packets for an address that is no machine's own to a machine, or to none. The machine takes them only if it
+    /// has the address on an interface.
+    async fn route(&self, address: Ipv4Addr, to: Option<&str>) -> Result<(), MachineError>;
     /// Never an error: what is not there is `Absent`.
     async fn state(&self, name: &str) -> MachineState;
     /// The machine as it stands, or `None`.

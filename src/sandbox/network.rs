@@ -135,6 +135,16 @@ pub fn set_up(interface: &str, up: bool) -> Result<(), NetworkError> {
     )
 }
 
+/// Sends packets for an address to the machine that has `via`; without one, nowhere.
+pub fn send_to(address: Ipv4Addr, via: Option<Ipv4Addr>) -> Result<(), NetworkError> {
+    let line = match via {
+        Some(via) => format!("route replace {address}/32 via {via}"),
+        // Nowhere is an answer too: an address without a route would be looked for elsewhere.
+        None => format!("route replace unreachable {address}/32"),
+    };
+    ip(&format!("route {address}"), &[line])
+}
+
 /// What a machine does with its own end of the cable.
 pub fn configure_inside(region: usize, address: Ipv4Addr) -> Result<(), NetworkError> {
     // A machine that comes back tells its neighbours at once.

@@ -15,6 +15,8 @@ pub const PACKAGES: &str = "/run/dr-plan/packages";
 pub const CACHE: &str = "/run/dr-plan/cache";
 /// One folder per machine with its disk (a tmpfs) and the log of its init.
 pub const MACHINES: &str = "/run/dr-plan/machines";
+/// Copies of their disks.
+pub const IMAGES: &str = "/run/dr-plan/images";
 /// An empty folder where each machine puts its root together, in its own mount namespace.
 pub const NEW_ROOT: &str = "/run/dr-plan/new-root";
 

@@ -5,16 +5,24 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::http::Method;
+use serde_json::json;
+
 use super::api::hetzner::{Hetzner, Settings, Token};
 use super::listen::Listening;
 use super::machines::Machines;
 use super::messages;
-use super::names::{Authoritative, NamesError, Resolver, start_authoritative, start_resolver};
+use super::names::{
+    Authoritative, NamesError, Publisher, Resolver, start_authoritative, start_resolver,
+};
 use super::secrets::WorldSecrets;
 use super::store::{ObjectStore, StoreError, make_bucket, serve};
 
 /// The estate's domain.
 pub const ZONE: &str = "shop.example";
+
+/// A second domain of the estate, whose zone is kept by the simulated cloud and served by the same name server.
+pub const CLOUD_ZONE: &str = "shop-eu.example";
 
 /// The bucket of its backups.
 pub const BUCKET: &str = "shop-backups";
@@ -98,6 +106,8 @@ pub enum ServicesError {
     Store(#[from] StoreError),
     #[error("starting the sandbox's names")]
     Names(#[from] NamesError),
+    #[error("making the zone {CLOUD_ZONE} at the simulated cloud: {0}")]
+    Zone(String),
     #[error("listening on {address} for {what}")]
     Listen {
         what: &'static str,
@@ -147,6 +157,8 @@ impl Services {
         }
         let hetzner = Hetzner::new(settings, machines);
         let buckets = folder.join("store");
+        let publisher = Publisher::new(addresses.names_api, secrets.powerdns_key());
+        hetzner.serve_zones(Arc::new(publisher));
         let names = async {
             let names = start_authoritative(
                 &folder.join("powerdns"),
@@ -156,10 +168,17 @@ impl Services {
             )
             .await?;
             names.create_zone(ZONE, &[]).await?;
+            let zone = json!({ "name": CLOUD_ZONE, "mode": "primary", "ttl": 3600 });
+            let (status, said) = hetzner
+                .ask("default", Method::POST, "/zones", Some(zone))
+                .await;
+            if status != 201 {
+                return Err(ServicesError::Zone(said.to_string()));
+            }
             Ok(names)
         };
         let unbound = folder.join("unbound");
-        let stubs = [(ZONE, addresses.names)];
+        let stubs = [(ZONE, addresses.names), (CLOUD_ZONE, addresses.names)];
         let resolver = async {
             let resolver = start_resolver(&unbound, addresses.resolver, &stubs).await?;
             Ok(resolver)
@@ -258,7 +277,8 @@ impl Services {
             }
             Part::Resolver if self.resolver.is_none() => {
                 let folder = self.folder.join("unbound");
-                self.resolver = Some(start_resolver(&folder, resolver, &[(ZONE, names)]).await?);
+                let stubs = [(ZONE, names), (CLOUD_ZONE, names)];
+                self.resolver = Some(start_resolver(&folder, resolver, &stubs).await?);
             }
             _ => {}
         }

@@ -120,6 +120,7 @@ fn lay_ground(order: &WorldOrder) -> Result<(), String> {
     for folder in [
         places::WORLD,
         places::MACHINES,
+        places::IMAGES,
         places::NEW_ROOT,
         places::CACHE,
         "/run/dr-plan/bin",
@@ -127,8 +128,10 @@ fn lay_ground(order: &WorldOrder) -> Result<(), String> {
     ] {
         fs::create_dir_all(folder).map_err(doing("making folders"))?;
     }
-    fs::set_permissions(places::MACHINES, fs::Permissions::from_mode(0o700))
-        .map_err(doing("making folders"))?;
+    for folder in [places::MACHINES, places::IMAGES] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+            .map_err(doing("making folders"))?;
+    }
     fs::write(places::WORLD_BINARY, "").map_err(doing("making a place for this program"))?;
     mount_bind("/proc/self/exe", places::WORLD_BINARY)
         .map_err(|error| format!("binding this program: {error}"))?;

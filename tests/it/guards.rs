@@ -1,6 +1,7 @@
 //! What must never happen, tried in the real sandbox: a secret where it does not belong, users sent to
 //! a shop that is not the restored one, data overwritten, a stranger trusted, a server made twice.
 
+mod address;
 mod canaries;
 mod cloud;
 mod gate;
@@ -8,3 +9,5 @@ mod restore;
 mod sampler;
 mod search;
 mod shop;
+mod snapshot;
+mod zone;

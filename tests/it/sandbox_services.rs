@@ -4,9 +4,10 @@
 mod hetzner;
 mod hetzner_faults;
 mod hetzner_refusals;
-mod http;
-mod machines;
-mod names;
+mod hetzner_zones;
+pub mod http;
+pub mod machines;
+pub mod names;
 mod shop;
 mod side_by_side;
 mod specification;

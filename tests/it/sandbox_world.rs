@@ -76,6 +76,7 @@ impl Bench {
             region,
             address: None,
             mac: None,
+            image: None,
             disk_bytes: 1 << 30,
             user_data: String::new(),
             authorized_keys: vec![fs::read_to_string(self.key().with_extension("pub")).unwrap()],

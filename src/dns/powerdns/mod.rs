@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use url::Url;
 
-use super::{Dns, RecordSet, Swap};
+use super::record::{content, has_key, normal};
+use super::{Dns, RecordSet, Swap, halfway};
 use crate::http::{Api, ApiSettings, Credential, HttpError, HttpOptions, Policy, ServiceError};
 use crate::kind::Reason;
 use crate::resolve::plain_value;
@@ -148,40 +149,13 @@ fn answered(set: Option<&Set>) -> Option<RecordSet> {
     })
 }
 
-/// The same set in the words that are compared.
-fn normal(set: Option<&RecordSet>) -> Option<RecordSet> {
-    let set = set?;
-    let mut values: Vec<String> = set
-        .values
-        .iter()
-        .map(|value| plain_value(&set.kind, value))
-        .collect();
-    values.sort();
-    values.dedup();
-    Some(RecordSet {
-        name: set.name.trim_end_matches('.').to_ascii_lowercase(),
-        kind: set.kind.to_ascii_uppercase(),
-        ttl: set.ttl,
-        values,
-    })
-}
-
-/// In the API's words, host names inside a value end with a dot.
-fn content(kind: &str, value: &str) -> String {
-    if matches!(kind, "CNAME" | "NS" | "PTR" | "DNAME" | "MX" | "SRV") && !value.ends_with('.') {
-        format!("{value}.")
-    } else {
-        value.to_string()
-    }
-}
-
 #[async_trait]
 impl Dns for PowerDns {
     fn account(&self) -> &str {
         self.client.api.account()
     }
 
-    async fn check_zone(&self, zone: &str) -> Result<(), ServiceError> {
+    async fn check_zone(&self, zone: &str) -> Result<Option<String>, ServiceError> {
         let doing = format!("looking for zone `{zone}`");
         let found = self.client.zone(&doing, zone, Part::None).await?;
         if is_secondary(&found.kind) {
@@ -191,7 +165,7 @@ impl Dns for PowerDns {
                 "this server is a secondary for the zone: it must be changed where its primary is",
             ));
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn get(
@@ -217,11 +191,8 @@ impl Dns for PowerDns {
     ) -> Result<Swap, ServiceError> {
         let kind = kind.to_ascii_uppercase();
         let doing = format!("setting {kind} of `{name}`");
-        let own_key = |set: &RecordSet| {
-            client::canonical(&set.name) == client::canonical(name)
-                && set.kind.eq_ignore_ascii_case(&kind)
-        };
-        if !expected.into_iter().chain(wanted).all(own_key) {
+        let mut both = expected.into_iter().chain(wanted);
+        if !both.all(|set| has_key(set, name, &kind)) {
             return Err(self.refused(
                 &doing,
                 Reason::Refused,
@@ -238,7 +209,7 @@ impl Dns for PowerDns {
                 self.spread(&doing, zone, name, &zone_kind).await;
                 return Ok(Swap::Done);
             }
-            if stands != expected {
+            if stands != expected && !halfway(&stands, &expected, &wanted) {
                 return Ok(Swap::Differs(stands));
             }
             let mut records: Vec<Record> = wanted
@@ -287,35 +258,5 @@ impl Dns for PowerDns {
 
     async fn servers(&self, _zone: &str) -> Result<Vec<SocketAddr>, ServiceError> {
         Ok(self.nameservers.clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_compared_in_one_spelling() {
-        let set = |values: &[&str]| RecordSet {
-            name: "WWW.shop.example.".into(),
-            kind: "aaaa".into(),
-            ttl: 60,
-            values: values.iter().map(|v| (*v).to_string()).collect(),
-        };
-        assert_eq!(
-            normal(Some(&set(&["2001:DB8:0::2", "2001:db8::1", "2001:db8::1"]))),
-            Some(RecordSet {
-                name: "www.shop.example".into(),
-                kind: "AAAA".into(),
-                ttl: 60,
-                values: vec!["2001:db8::1".into(), "2001:db8::2".into()],
-            })
-        );
-    }
-
-    #[test]
-    fn a_host_name_goes_to_the_api_with_its_final_dot() {
-        assert_eq!(content("CNAME", "web.shop.example"), "web.shop.example.");
-        assert_eq!(content("A", "192.0.2.1"), "192.0.2.1");
     }
 }

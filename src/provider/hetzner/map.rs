@@ -1,12 +1,14 @@
 //! Between Hetzner's words and ours: labels, states, sizes and error codes.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
 
 use super::wire;
-use crate::http::Refusal;
-use crate::kind::Reason;
+use crate::http::hetzner::check_label;
+use crate::provider::firewall::{Direction, Firewall, Rule, normal};
+use crate::provider::snapshot::{Snapshot, State};
 use crate::provider::{Power, Server, ServerSpec, SizeOffer, Tags};
 
 const RUN: &str = "dr-plan/run";
@@ -23,24 +25,6 @@ pub(super) fn selector(run: &str, step: Option<&str>) -> String {
     match step {
         Some(step) => format!("{RUN}={run},{STEP}={step}"),
         None => format!("{RUN}={run}"),
-    }
-}
-
-/// The grammar of label values: empty, or at most 63 of `[A-Za-z0-9._-]` that begin and end with a letter or digit.
-/// Anything else would also change the meaning of a selector.
-pub(super) fn check_label(value: &str) -> Result<(), String> {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let inside = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if value.len() <= 63
-        && value.chars().all(inside)
-        && edge(value.chars().next())
-        && edge(value.chars().next_back())
-    {
-        Ok(())
-    } else {
-        Err(format!(
-            "`{value}` cannot be a label: it must be 1 to 63 letters, digits, `-`, `_` or `.`, and begin and end with a letter or digit"
-        ))
     }
 }
 
@@ -66,11 +50,64 @@ pub(super) fn check_spec(spec: &ServerSpec) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn server(wire: wire::Server) -> Server {
-    let tag = |key: &str| wire.labels.get(key).cloned();
-    let tags = tag(RUN)
+/// Our marks, if both are there.
+fn tags(labels: &BTreeMap<String, String>) -> Option<Tags> {
+    let tag = |key: &str| labels.get(key).cloned();
+    tag(RUN)
         .zip(tag(STEP))
-        .map(|(run, step)| Tags { run, step });
+        .map(|(run, step)| Tags { run, step })
+}
+
+pub(super) fn snapshot(wire: wire::Image) -> Snapshot {
+    Snapshot {
+        id: wire.id.to_string(),
+        name: wire.description,
+        state: match wire.status.as_str() {
+            "available" => State::Ready,
+            "unavailable" => State::Broken,
+            _ => State::Making,
+        },
+        of: wire.created_from.as_ref().map(|of| of.id.to_string()),
+        of_name: wire.created_from.map(|of| of.name),
+        taken: wire.created.parse().ok(),
+        disk: (wire.disk_size * 1e9) as u64,
+        architecture: wire.architecture,
+        tags: tags(&wire.labels),
+    }
+}
+
+pub(super) fn firewall(wire: wire::Firewall, ours: bool) -> Firewall {
+    let rule = |rule: wire::Rule| {
+        let outward = rule.direction == "out";
+        Rule {
+            direction: if outward {
+                Direction::Out
+            } else {
+                Direction::In
+            },
+            protocol: rule.protocol,
+            port: rule.port,
+            networks: if outward {
+                rule.destination_ips
+            } else {
+                rule.source_ips
+            },
+        }
+    };
+    let applied = wire.applied_to.into_iter().filter_map(|one| one.server);
+    let mut servers: Vec<String> = applied.map(|server| server.id.to_string()).collect();
+    servers.sort();
+    Firewall {
+        id: wire.id.to_string(),
+        name: wire.name,
+        rules: normal(wire.rules.into_iter().map(rule)),
+        servers,
+        ours,
+    }
+}
+
+pub(super) fn server(wire: wire::Server) -> Server {
+    let tags = tags(&wire.labels);
     Server {
         id: wire.id.to_string(),
         power: power(&wire.status),
@@ -140,57 +177,6 @@ pub(super) fn offer(wire: wire::ServerType, region: &str) -> SizeOffer {
     }
 }
 
-/// Reads `{"error":{"code","message"}}`. The code stays visible: it is what people search for.
-pub(super) fn said(refusal: &Refusal) -> (String, Option<Reason>) {
-    let Some(error) = refusal.json.as_ref().and_then(|json| json.get("error")) else {
-        return (refusal.words(), None);
-    };
-    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or("");
-    let code = text("code");
-    let mut message = format!("{code}: {}", text("message"));
-    if let Some(fields) = error.pointer("/details/fields").and_then(Value::as_array) {
-        for field in fields {
-            let name = field.get("name").and_then(Value::as_str).unwrap_or("?");
-            message.push_str(&format!("; field `{name}`"));
-        }
-    }
-    (message, reason(code))
-}
-
-/// The error codes of the API's reference that tell more than their status.
-pub(super) fn reason(code: &str) -> Option<Reason> {
-    Some(match code {
-        "unauthorized" | "forbidden" | "token_readonly" => Reason::Denied,
-        "resource_unavailable" | "placement_error" | "no_space_left_in_location" => {
-            Reason::NoCapacity
-        }
-        "resource_limit_exceeded" => Reason::Quota,
-        "rate_limit_exceeded" => Reason::RateLimited,
-        "conflict" | "locked" => Reason::Busy,
-        "not_found" => Reason::NotFound,
-        "maintenance" | "unavailable" | "service_error" | "server_error" | "bad_gateway" => {
-            Reason::Unreachable
-        }
-        "timeout" => Reason::Timeout,
-        "uniqueness_error"
-        | "invalid_input"
-        | "json_error"
-        | "protected"
-        | "unsupported_error"
-        | "deprecated_api_endpoint" => Reason::Refused,
-        _ => return None,
-    })
-}
-
-/// A 404 of the API about the thing that was asked for. `api route not found` is one about the address.
-pub(super) fn proves_absence(refusal: &Refusal) -> bool {
-    let Some(error) = refusal.json.as_ref().and_then(|json| json.get("error")) else {
-        return false;
-    };
-    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or("");
-    text("code") == "not_found" && !text("message").contains("route")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,23 +210,6 @@ mod tests {
                 step: "s".into()
             })
         );
-    }
-
-    #[test]
-    fn a_label_cannot_change_a_selector() {
-        for bad in [
-            "",
-            "a,dr-plan/run",
-            "a=b",
-            "-a",
-            "a-",
-            "a_",
-            "a b",
-            &"a".repeat(64),
-        ] {
-            assert!(check_label(bad).is_err(), "{bad}");
-        }
-        assert!(check_label("restore-db_2").is_ok());
     }
 
     #[test]

@@ -5,16 +5,23 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use url::Url;
 
+use super::address::Addresses;
+use super::firewall::Firewalls;
+use super::snapshot::Snapshots;
 use super::wait::{self, Pace};
 use super::{Power, Provider, ProviderError, Server, ServerSpec, SizeOffer};
-use crate::http::{Api, ApiSettings, Credential, HttpError, HttpOptions, Policy};
+use crate::http::HttpError;
+use crate::http::hetzner::{check_label, passing};
 use crate::kind::Reason;
-use crate::secret::{Mask, Secret};
 
+pub use crate::http::hetzner::Settings;
+
+mod addresses;
 mod client;
+mod firewalls;
 mod map;
+mod snapshots;
 mod wire;
 
 /// Where the API lives.
@@ -29,25 +36,9 @@ const SEND_AGAIN: Duration = Duration::from_secs(15);
 /// One project of one account.
 pub struct Hetzner {
     client: client::Client,
-    /// Actions of servers that this process created, for `created`: after a crash the server itself is asked.
+    /// Actions of servers and snapshots that this process created, for `created`: after a crash the thing itself is asked.
     going_on: Mutex<HashMap<i64, Vec<i64>>>,
     patience: Duration,
-}
-
-/// What a client is made of.
-pub struct Settings {
-    /// The account's name: the name of its provider file.
-    pub account: String,
-    /// `ENDPOINT`, or a sandbox.
-    pub endpoint: Url,
-    /// A token of the project that can read and write.
-    pub token: Secret,
-    /// Masks what the API says.
-    pub mask: Mask,
-    /// Trust and proxies.
-    pub http: HttpOptions,
-    /// Tries and limits of one call.
-    pub policy: Policy,
 }
 
 impl Hetzner {
@@ -57,17 +48,7 @@ impl Hetzner {
     /// See `HttpError`.
     pub fn new(settings: Settings) -> Result<Self, HttpError> {
         Ok(Self {
-            client: client::Client {
-                api: Api::new(ApiSettings {
-                    account: settings.account,
-                    base: settings.endpoint,
-                    token: settings.token,
-                    credential: Credential::Bearer,
-                    mask: settings.mask,
-                    http: settings.http,
-                    policy: settings.policy,
-                })?,
-            },
+            client: client::Client(settings.connect(&["actions"])?),
             going_on: Mutex::default(),
             patience: ACTION,
         })
@@ -81,81 +62,14 @@ impl Hetzner {
     }
 
     fn refused(&self, doing: &str, reason: Reason, message: impl Into<String>) -> ProviderError {
-        ProviderError::refused(self.client.api.account(), doing, reason, message)
+        self.client.refused(doing, reason, message)
     }
-
-    /// Ids here are numbers. Anything else was never a server of this provider, and must not reach a path.
-    fn id(&self, doing: &str, id: &str) -> Result<i64, ProviderError> {
-        id.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
-            self.refused(
-                doing,
-                Reason::NotFound,
-                format!("`{id}` is not an id of this provider"),
-            )
-        })
-    }
-
-    /// Waits for all these actions. An action that failed is `Refused`; one that is still running at the end too, with
-    /// `Timeout` and its id. An action that the API does not know any more holds nobody up: every caller looks at the
-    /// server itself afterwards.
-    async fn wait_for(
-        &self,
-        doing: &str,
-        ids: &[i64],
-        pace: &mut Pace,
-    ) -> Result<(), ProviderError> {
-        let mut open: Vec<i64> = ids.to_vec();
-        let mut last;
-        while !open.is_empty() {
-            match self.client.actions(doing, &open).await {
-                Ok(actions) => {
-                    if let Some(action) = actions.iter().find(|a| a.status == "error") {
-                        return Err(self.action_failed(doing, action));
-                    }
-                    let running = |id: &i64| {
-                        let known = actions.iter().find(|action| action.id == *id);
-                        known.is_some_and(|action| action.status != "success")
-                    };
-                    open.retain(running);
-                    let words =
-                        |a: &wire::Action| format!("{} ({}) is {}", a.id, a.command, a.status);
-                    let going_on = actions.iter().filter(|a| open.contains(&a.id));
-                    last = going_on.map(words).collect::<Vec<_>>().join(", ");
-                }
-                Err(error) if error.reason() == Reason::NotFound => return Ok(()),
-                Err(error) if passing(&error) => last = error.to_string(),
-                Err(error) => return Err(error),
-            }
-            if !open.is_empty() && !pace.pause().await {
-                let message = format!("the provider has not finished: action {last}");
-                return Err(self.refused(doing, Reason::Timeout, message));
-            }
-        }
-        Ok(())
-    }
-
-    fn action_failed(&self, doing: &str, action: &wire::Action) -> ProviderError {
-        let said = action.error.clone().unwrap_or_default();
-        self.refused(
-            doing,
-            map::reason(&said.code).unwrap_or(Reason::Other),
-            format!(
-                "action {} ({}) failed: {}: {}",
-                action.id, action.command, said.code, said.message
-            ),
-        )
-    }
-}
-
-/// Errors after which the same request may be made again, since the provider was only busy or away.
-fn passing(error: &ProviderError) -> bool {
-    error.reason().passes() || matches!(error.reason(), Reason::Unknown | Reason::Timeout)
 }
 
 #[async_trait]
 impl Provider for Hetzner {
     fn account(&self) -> &str {
-        self.client.api.account()
+        self.client.account()
     }
 
     async fn check_credentials(&self) -> Result<(), ProviderError> {
@@ -210,7 +124,7 @@ impl Provider for Hetzner {
             None => format!("looking for servers of run {run}"),
         };
         for value in std::iter::once(run).chain(step) {
-            map::check_label(value).map_err(|why| self.refused(&doing, Reason::Refused, why))?;
+            check_label(value).map_err(|why| self.refused(&doing, Reason::Refused, why))?;
         }
         let selector = map::selector(run, step);
         let found = self
@@ -236,7 +150,7 @@ impl Provider for Hetzner {
 
     async fn get(&self, id: &str) -> Result<Option<Server>, ProviderError> {
         let doing = format!("reading server {id}");
-        let id = self.id(&doing, id)?;
+        let id = self.client.id(&doing, id)?;
         Ok(self.client.server(&doing, id).await?.map(map::server))
     }
 
@@ -257,7 +171,7 @@ impl Provider for Hetzner {
 
     async fn created(&self, id: &str, within: Duration) -> Result<Server, ProviderError> {
         let doing = format!("waiting for server {id}");
-        let number = self.id(&doing, id)?;
+        let number = self.client.id(&doing, id)?;
         let known = self
             .going_on
             .lock()
@@ -266,7 +180,7 @@ impl Provider for Hetzner {
             .cloned();
         let mut pace = Pace::new(within);
         if let Some(actions) = known {
-            self.wait_for(&doing, &actions, &mut pace).await?;
+            self.client.wait_for(&doing, &actions, &mut pace).await?;
         }
         let server = wait::created(self, id, pace.left()).await?;
         self.going_on
@@ -278,15 +192,15 @@ impl Provider for Hetzner {
 
     async fn delete(&self, id: &str) -> Result<(), ProviderError> {
         let doing = format!("deleting server {id}");
-        let number = self.id(&doing, id)?;
+        let number = self.client.id(&doing, id)?;
         let mut pace = Pace::new(self.patience);
         // Asked for until it is accepted: a server that is being made is locked, and must still not stay behind.
         loop {
-            match self.client.delete(&doing, number).await {
+            let path = ["servers", &number.to_string()];
+            match self.client.delete(&doing, &path).await {
                 Ok(None) => return Ok(()),
-                Ok(Some(action)) => {
-                    let ids: Vec<i64> = action.iter().map(|action| action.id).collect();
-                    match self.wait_for(&doing, &ids, &mut pace).await {
+                Ok(Some(begun)) => {
+                    match self.client.wait_for(&doing, &begun.ids(), &mut pace).await {
                         Err(error) if !passing(&error) => return Err(error),
                         _ => break,
                     }
@@ -317,10 +231,22 @@ impl Provider for Hetzner {
         }
     }
 
+    fn addresses(&self) -> Result<&dyn Addresses, ProviderError> {
+        Ok(self)
+    }
+
+    fn firewalls(&self) -> Result<&dyn Firewalls, ProviderError> {
+        Ok(self)
+    }
+
+    fn snapshots(&self) -> Result<&dyn Snapshots, ProviderError> {
+        Ok(self)
+    }
+
     async fn set_power(&self, id: &str, on: bool) -> Result<(), ProviderError> {
         let word = if on { "on" } else { "off" };
         let doing = format!("powering server {id} {word}");
-        let number = self.id(&doing, id)?;
+        let number = self.client.id(&doing, id)?;
         let wanted = if on { Power::On } else { Power::Off };
         let mut pace = Pace::new(self.patience);
         let mut sent: Option<std::time::Instant> = None;
@@ -330,10 +256,11 @@ impl Provider for Hetzner {
                 Ok(Some(server)) if map::server_power(&server) == wanted => return Ok(()),
                 Ok(Some(_)) if sent.is_none_or(|at| at.elapsed() > SEND_AGAIN) => {
                     match self.client.power(&doing, number, on).await {
-                        Ok(action) => {
+                        Ok(begun) => {
                             sent = Some(std::time::Instant::now());
-                            let ids: Vec<i64> = action.iter().map(|action| action.id).collect();
-                            self.wait_for(&doing, &ids, &mut pace).await?;
+                            self.client
+                                .wait_for(&doing, &begun.ids(), &mut pace)
+                                .await?;
                             // The state is looked at, not believed.
                             continue;
                         }

@@ -3,16 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-/// A field that is missing, null or not there at all is its default.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
+use crate::http::hetzner::{Action, lenient};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Server {
@@ -56,11 +49,6 @@ pub(super) struct Protection {
     pub delete: bool,
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct ServerReply {
-    pub server: Server,
-}
-
 /// The 201 also holds `root_password`, which is left where it is: nobody logs in with it.
 #[derive(Debug, Deserialize)]
 pub(super) struct CreateReply {
@@ -68,29 +56,6 @@ pub(super) struct CreateReply {
     pub action: Option<Action>,
     #[serde(default, deserialize_with = "lenient")]
     pub next_actions: Vec<Action>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ActionReply {
-    pub action: Option<Action>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Action {
-    pub id: i64,
-    #[serde(default, deserialize_with = "lenient")]
-    pub command: String,
-    #[serde(default, deserialize_with = "lenient")]
-    pub status: String,
-    pub error: Option<Said>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Said {
-    #[serde(default, deserialize_with = "lenient")]
-    pub code: String,
-    #[serde(default, deserialize_with = "lenient")]
-    pub message: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,24 +100,98 @@ pub(super) struct Net {
 pub(super) struct Image {
     pub id: i64,
     pub name: Option<String>,
+    #[serde(rename = "type", default, deserialize_with = "lenient")]
+    pub kind: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub description: String,
     #[serde(default, deserialize_with = "lenient")]
     pub architecture: String,
     #[serde(default, deserialize_with = "lenient")]
     pub status: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub created: String,
+    pub created_from: Option<Origin>,
+    /// GB, of 10^9 bytes.
+    #[serde(default, deserialize_with = "lenient")]
+    pub disk_size: f64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The server that an image was made of.
+#[derive(Debug, Deserialize)]
+pub(super) struct Origin {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ImageReply {
     pub image: Image,
+    pub action: Option<Action>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Meta {
+#[derive(Debug, Deserialize)]
+pub(super) struct Location {
     #[serde(default, deserialize_with = "lenient")]
-    pub pagination: Pagination,
+    pub name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub network_zone: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Pagination {
-    pub next_page: Option<u64>,
+#[derive(Debug, Deserialize)]
+pub(super) struct FloatingIp {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    /// An address, or a network with its length.
+    #[serde(default, deserialize_with = "lenient")]
+    pub ip: String,
+    pub server: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub home_location: Named,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Firewall {
+    pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub rules: Vec<Rule>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub applied_to: Vec<AppliedTo>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Rule {
+    #[serde(default, deserialize_with = "lenient")]
+    pub direction: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub protocol: String,
+    pub port: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub source_ips: Vec<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub destination_ips: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AppliedTo {
+    pub server: Option<Numbered>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Numbered {
+    pub id: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FirewallReply {
+    pub firewall: Firewall,
+    #[serde(default, deserialize_with = "lenient")]
+    pub actions: Vec<Action>,
 }

@@ -3,6 +3,7 @@
 
 mod powerdns;
 mod program;
+mod publish;
 mod unbound;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 pub use powerdns::{Authoritative, SCHEMA, start_authoritative};
+pub use publish::{NameServers, Publisher};
 pub use unbound::{Resolver, start_resolver};
 
 /// Lifetime of records and of negative answers, in seconds.

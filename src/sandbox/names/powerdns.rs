@@ -31,7 +31,7 @@ pub struct Authoritative {
 }
 
 /// A key that formatters do not see.
-struct Key(String);
+pub(super) struct Key(pub(super) String);
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -185,7 +185,7 @@ async fn make_database(path: &Path) -> Result<(), NamesError> {
     ))
 }
 
-async fn call(
+pub(super) async fn call(
     address: SocketAddr,
     key: &Key,
     method: Method,

@@ -177,6 +177,6 @@ async fn the_catalogue_is_complete_and_what_is_left_out_says_so() {
         cloud.get("/datacenters").await.code(),
         "deprecated_api_endpoint"
     );
-    assert_eq!(cloud.get("/firewalls").await.code(), "not_simulated");
+    assert_eq!(cloud.get("/networks").await.code(), "not_simulated");
     assert_eq!(cloud.get("/networks/7").await.status, 501);
 }

@@ -84,6 +84,27 @@ impl Machines for Paper {
         gone.map(drop).ok_or_else(|| absent(name))
     }
 
+    async fn capture(&self, name: &str, _image: &str) -> Result<(), MachineError> {
+        let standing = self.standing.lock().unwrap();
+        let (machine, _) = standing.get(name).ok_or_else(|| absent(name))?;
+        let region = machine.region;
+        match self.lost.lock().unwrap().contains(&region) {
+            true => Err(MachineError::RegionLost { region }),
+            false => Ok(()),
+        }
+    }
+
+    async fn drop_image(&self, _image: &str) -> Result<(), MachineError> {
+        Ok(())
+    }
+
+    async fn route(&self, _address: Ipv4Addr, to: Option<&str>) -> Result<(), MachineError> {
+        match to {
+            Some(name) if self.spec(name).is_none() => Err(absent(name)),
+            _ => Ok(()),
+        }
+    }
+
     async fn state(&self, name: &str) -> MachineState {
         let found = self.find(name).await;
         found.map_or(MachineState::Absent, |machine| machine.state)

@@ -76,8 +76,8 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
         }
         return;
     }
-    for all in schema["allOf"].as_array().into_iter().flatten() {
-        check(all, value, at, wrong);
+    if schema["allOf"].is_array() {
+        return check(&merged(schema), value, at, wrong);
     }
     for either in ["oneOf", "anyOf"] {
         if let Some(choices) = schema[either].as_array() {
@@ -133,6 +133,27 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
         check(&schema["items"], item, &format!("{at}/{index}"), wrong);
     }
+}
+
+/// One schema that asks what all parts of `allOf` ask: a member that only another part names is no stranger.
+fn merged(schema: &Value) -> Value {
+    let mut whole = schema.clone();
+    let parts = whole["allOf"].take();
+    let fields = whole.as_object_mut().unwrap();
+    fields.remove("allOf");
+    for part in parts.as_array().unwrap() {
+        for (word, asked) in part.as_object().unwrap() {
+            match (fields.get_mut(word), asked) {
+                (Some(Value::Object(have)), Value::Object(more)) => have.extend(more.clone()),
+                (Some(Value::Array(have)), Value::Array(more)) => have.extend(more.clone()),
+                (Some(_), _) => {}
+                (None, _) => {
+                    fields.insert(word.clone(), asked.clone());
+                }
+            }
+        }
+    }
+    whole
 }
 
 fn check_members(

@@ -56,6 +56,11 @@ pub const LOCATIONS: [Location; 4] = [
 ];
 
 impl Location {
+    /// Within it addresses and networks reach each other.
+    pub fn zone(&self) -> &'static str {
+        self.network_zone
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "id": self.id,

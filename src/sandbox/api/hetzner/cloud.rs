@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Hetzner;
-use super::catalogue::{Image, ServerType, location};
+use super::catalogue::{ServerType, location};
 use super::labels::Labels;
 
 /// A server of one project.
@@ -26,7 +26,10 @@ pub struct Server {
     pub location: &'static str,
     pub region: usize,
     pub server_type: &'static ServerType,
-    pub image: &'static Image,
+    /// The image it was made from, as the API shows it.
+    pub image: Value,
+    /// The copy of a disk that its machine begins with.
+    pub copy: Option<String>,
     pub address: Ipv4Addr,
     /// Name of the machine behind it.
     pub machine: String,
@@ -78,6 +81,9 @@ impl SshKey {
 pub struct Action {
     pub id: i64,
     pub project: String,
+    /// What it works on: `server`, `zone`, ...
+    pub of: &'static str,
+    /// The id of that.
     pub server: i64,
     pub command: &'static str,
     pub status: &'static str,
@@ -97,7 +103,7 @@ impl Action {
             "progress": self.progress,
             "started": shown(self.started),
             "finished": self.finished.map(shown),
-            "resources": [{ "id": self.server, "type": "server" }],
+            "resources": [{ "id": self.server, "type": self.of }],
             "error": self.error.as_ref().map(|(code, message)| json!({ "code": code, "message": message })),
         })
     }
@@ -108,6 +114,10 @@ impl Action {
 pub struct Cloud {
     pub servers: BTreeMap<i64, Server>,
     pub keys: BTreeMap<i64, SshKey>,
+    pub floating_ips: BTreeMap<i64, super::floating_ips::FloatingIp>,
+    pub firewalls: BTreeMap<i64, super::firewalls::Firewall>,
+    pub snapshots: BTreeMap<i64, super::images::Snapshot>,
+    pub zones: BTreeMap<i64, super::zones::Zone>,
     pub actions: BTreeMap<i64, Action>,
     /// Places without room: a location, and one type or all.
     pub closed: BTreeSet<(String, Option<String>)>,
@@ -127,6 +137,22 @@ impl Cloud {
 
     pub fn key_id(&mut self) -> i64 {
         24_000_000 + self.next()
+    }
+
+    pub fn floating_ip_id(&mut self) -> i64 {
+        47_000_000 + self.next()
+    }
+
+    pub fn firewall_id(&mut self) -> i64 {
+        2_100_000 + self.next()
+    }
+
+    pub fn image_id(&mut self) -> i64 {
+        310_000_000 + self.next()
+    }
+
+    pub fn zone_id(&mut self) -> i64 {
+        53_000 + self.next()
     }
 
     pub fn action_id(&mut self) -> i64 {
@@ -159,7 +185,7 @@ impl Cloud {
         None
     }
 
-    /// Whether an action is running on the server.
+    /// Whether an action is running on the server, or on what else has that id: ids are given once.
     pub fn locked(&self, server: i64) -> bool {
         self.actions
             .values()
@@ -172,11 +198,23 @@ impl Cloud {
             .any(|action| action.status == "running")
     }
 
-    /// Enters a new running action.
+    /// Enters a new running action of a server.
     pub fn begin(&mut self, project: &str, server: i64, command: &'static str) -> Action {
+        self.begin_on(project, "server", server, command)
+    }
+
+    /// Enters a new running action.
+    pub fn begin_on(
+        &mut self,
+        project: &str,
+        of: &'static str,
+        server: i64,
+        command: &'static str,
+    ) -> Action {
         let action = Action {
             id: self.action_id(),
             project: project.to_owned(),
+            of,
             server,
             command,
             status: "running",
@@ -207,13 +245,23 @@ impl Cloud {
                     "dns_ptr": format!("static.{d}.{c}.{b}.{a}.clients.your-server.de"),
                 },
                 "ipv6": null,
-                "floating_ips": [],
-                "firewalls": [],
+                "floating_ips": self
+                    .floating_ips
+                    .values()
+                    .filter(|one| one.server == Some(server.id))
+                    .map(|one| one.id)
+                    .collect::<Vec<_>>(),
+                "firewalls": self
+                    .firewalls
+                    .values()
+                    .filter(|one| one.servers.contains(&server.id))
+                    .map(|one| json!({ "id": one.id, "status": "applied" }))
+                    .collect::<Vec<_>>(),
             },
             "private_net": [],
             "server_type": server.server_type.json(sold),
             "location": location(server.location).map(super::catalogue::Location::json),
-            "image": server.image.json(),
+            "image": server.image,
             "iso": null,
             "rescue_enabled": false,
             "locked": self.locked(server.id),

@@ -12,7 +12,7 @@ use super::Hetzner;
 use super::catalogue::{LOCATIONS, Location};
 use super::cloud::Server;
 use super::gate::{Caller, Effects};
-use super::order::{Order, object, read};
+use super::order::{Order, Wanted, object, read};
 use super::refusal::Refusal;
 use super::work::Job;
 use crate::sandbox::api::faults::FaultKind;
@@ -55,6 +55,31 @@ pub async fn create(
         authorized_keys.push(key.public_key.clone());
     }
 
+    let (image, copy) = match &order.image {
+        Wanted::System(image) => (image.json(), None),
+        Wanted::Snapshot(id) => {
+            let number: i64 = id.parse().unwrap_or_default();
+            let found = cloud.snapshots.get(&number);
+            let snapshot = found
+                .filter(|snapshot| snapshot.project == caller.project)
+                .ok_or_else(|| Refusal::field("image", format!("image '{id}' not found")))?;
+            if snapshot.status != "available" {
+                return Err(Refusal::field(
+                    "image",
+                    format!("image '{id}' is not available"),
+                ));
+            }
+            if snapshot.architecture != order.server_type.architecture {
+                let why = "has another architecture than the server type";
+                return Err(Refusal::field("image", format!("image '{id}' {why}")));
+            }
+            if snapshot.disk > order.server_type.disk {
+                let why = "image disk is bigger than server type disk";
+                return Err(Refusal::field("image", why));
+            }
+            (snapshot.json(), Some(snapshot.image()))
+        }
+    };
     let id = cloud.server_id();
     let address = cloud.address(region).ok_or_else(Refusal::no_capacity)?;
     // The world knows one machine of a name; another project's server of that name, or one with a
@@ -96,7 +121,8 @@ pub async fn create(
         location: place.name,
         region,
         server_type: order.server_type,
-        image: order.image,
+        image,
+        copy,
         address,
         made: false,
         protected: false,

@@ -1,27 +1,35 @@
-//! The Hetzner Cloud API as far as a recovery uses it: servers, their power, actions, SSH keys and
-//! the catalogue, after <https://docs.hetzner.cloud/>. Behind it stand the machines of the world.
+//! The Hetzner Cloud API as far as a recovery uses it: servers, their power, actions, SSH keys,
+//! DNS zones and the catalogue, after <https://docs.hetzner.cloud/>. Behind it stand the machines and the name servers
+//! of the world.
 //!
 //! Known differences from the real one: `server.datacenter` is left out, as the vendor did on
 //! 2026-07-01; no server has IPv6, because the world has none; what is part of the real API and
-//! not of this one (networks, volumes, firewalls, ...) answers 501 and says so.
+//! not of this one (networks, volumes, primary IPs, ...) answers 501 and says so; firewalls are kept, and filter nothing.
 
 mod catalogue;
 mod cloud;
 mod control;
 mod create;
+mod firewalls;
+mod floating_ips;
 mod gate;
+mod images;
 mod labels;
 mod listing;
 mod offers;
 mod order;
+mod publish;
+mod records;
 mod refusal;
+mod rrsets;
 mod servers;
 mod ssh_keys;
 mod work;
+mod zones;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -35,6 +43,7 @@ use serde_json::Value;
 use super::{Faults, Ledger};
 use crate::sandbox::listen::{Listening, listen};
 use crate::sandbox::machines::Machines;
+use crate::sandbox::names::NameServers;
 use cloud::Cloud;
 
 /// How this cloud is set up.
@@ -123,6 +132,10 @@ struct Inner {
     faults: Faults,
     /// Rings whenever an action ends.
     ended: tokio::sync::Notify,
+    /// Where zones are served; without it the records are all there is.
+    names: OnceLock<Arc<dyn NameServers>>,
+    /// Held by whoever tells them something.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Hetzner {
@@ -136,7 +149,14 @@ impl Hetzner {
             ledger: Ledger::default(),
             faults: Faults::default(),
             ended: tokio::sync::Notify::new(),
+            names: OnceLock::new(),
+            turn: tokio::sync::Mutex::new(()),
         }))
+    }
+
+    /// Serves its zones there from now on; only the first call counts.
+    pub fn serve_zones(&self, names: Arc<dyn NameServers>) {
+        let _ = self.0.names.set(names);
     }
 
     /// Serves the API until the result is dropped; its endpoint is `http://ADDRESS/v1`.
@@ -277,6 +297,7 @@ impl Hetzner {
         let key = get(ssh_keys::get)
             .put(ssh_keys::update)
             .delete(ssh_keys::delete);
+        let set = get(rrsets::get).put(rrsets::update).delete(rrsets::delete);
         let mut router = Router::new()
             .route("/v1/servers", get(servers::list).post(create::create))
             .route("/v1/servers/{id}", server)
@@ -293,8 +314,43 @@ impl Hetzner {
             .route("/v1/locations/{id}", get(offers::location))
             .route("/v1/server_types", get(offers::server_types))
             .route("/v1/server_types/{id}", get(offers::server_type))
-            .route("/v1/images", get(offers::images))
-            .route("/v1/images/{id}", get(offers::image))
+            .route("/v1/images", get(images::list))
+            .route("/v1/images/{id}", get(images::get).delete(images::delete))
+            .route(
+                "/v1/floating_ips",
+                get(floating_ips::list).post(floating_ips::create),
+            )
+            .route(
+                "/v1/floating_ips/{id}",
+                get(floating_ips::get).delete(floating_ips::delete),
+            )
+            .route(
+                "/v1/floating_ips/{id}/actions/{action}",
+                post(floating_ips::act),
+            )
+            .route(
+                "/v1/firewalls",
+                get(firewalls::list).post(firewalls::create),
+            )
+            .route(
+                "/v1/firewalls/{id}",
+                get(firewalls::get).delete(firewalls::delete),
+            )
+            .route("/v1/firewalls/{id}/actions/{action}", post(firewalls::act))
+            .route("/v1/zones", get(zones::list).post(zones::create))
+            .route("/v1/zones/{zone}", get(zones::get).delete(zones::delete))
+            .route("/v1/zones/actions", get(zones::all_actions))
+            .route("/v1/zones/actions/{id}", get(servers::any_action))
+            .route("/v1/zones/{zone}/actions", get(zones::actions))
+            .route(
+                "/v1/zones/{zone}/rrsets",
+                get(rrsets::list).post(rrsets::create),
+            )
+            .route("/v1/zones/{zone}/rrsets/{name}/{kind}", set)
+            .route(
+                "/v1/zones/{zone}/rrsets/{name}/{kind}/actions/{action}",
+                post(rrsets::act),
+            )
             .route("/v1/datacenters", any(offers::removed))
             .route("/v1/datacenters/{id}", any(offers::removed));
         for absent in offers::NOT_SIMULATED {

@@ -7,17 +7,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Hetzner;
-use super::catalogue::{self, IMAGES, LOCATIONS, SERVER_TYPES, ServerType};
-use super::listing::{Query, labels_of, page, sort};
+use super::catalogue::{self, LOCATIONS, SERVER_TYPES, ServerType};
+use super::listing::{Query, page, sort};
 use super::refusal::Refusal;
 
 type Answer = Result<Response, Refusal>;
 
 /// Parts of the real API that the sandbox leaves out.
-pub const NOT_SIMULATED: [&str; 12] = [
+pub const NOT_SIMULATED: [&str; 9] = [
     "certificates",
-    "firewalls",
-    "floating_ips",
     "isos",
     "load_balancers",
     "load_balancer_types",
@@ -26,7 +24,6 @@ pub const NOT_SIMULATED: [&str; 12] = [
     "pricing",
     "primary_ips",
     "volumes",
-    "zones",
 ];
 
 pub async fn locations(RawQuery(query): RawQuery) -> Answer {
@@ -64,31 +61,6 @@ pub async fn server_type(State(api): State<Hetzner>, Path(id): Path<String>) -> 
 
 fn offered(api: &Hetzner, size: &'static ServerType) -> Value {
     size.json(|place| api.available(place, size))
-}
-
-pub async fn images(RawQuery(query): RawQuery) -> Answer {
-    let query = Query::parse(query.as_deref());
-    let selector = query.selector()?;
-    let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
-    let mut items: Vec<Value> = IMAGES
-        .iter()
-        .map(catalogue::Image::json)
-        .filter(|item| {
-            ["name", "type", "status", "architecture"]
-                .iter()
-                .all(|field| query.lets(field, &text(item, field)))
-                && query.lets("bound_to", "")
-                && selector.picks(&labels_of(item))
-        })
-        .collect();
-    sort(&query, &["id", "name", "created"], &mut items)?;
-    page(&query, "/v1/images", "images", items)
-}
-
-pub async fn image(Path(id): Path<String>) -> Answer {
-    let found = IMAGES.iter().find(|image| image.id.to_string() == id);
-    let image = found.ok_or_else(|| Refusal::not_found("image"))?;
-    Ok(Json(json!({ "image": image.json() })).into_response())
 }
 
 pub async fn removed() -> Refusal {

@@ -75,11 +75,18 @@ pub fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
+/// What a server is to be made from.
+pub enum Wanted {
+    System(&'static Image),
+    /// An id that is none of a system image: a snapshot, if the project has it.
+    Snapshot(String),
+}
+
 /// A request that makes sense in itself.
 pub struct Order {
     pub name: String,
     pub server_type: &'static ServerType,
-    pub image: &'static Image,
+    pub image: Wanted,
     pub location: Option<&'static Location>,
     pub ssh_keys: Vec<String>,
     pub user_data: String,
@@ -119,9 +126,14 @@ pub fn read(body: &Map<String, Value>) -> Result<Order, Refusal> {
         ));
     }
     let architecture = server_type.map_or("x86", |size| size.architecture);
-    let chosen = image(&system, architecture);
-    match chosen {
-        None if !system.is_empty() => {
+    let number = !system.is_empty() && system.bytes().all(|byte| byte.is_ascii_digit());
+    let found = image(&system, architecture);
+    let chosen = match found {
+        None if number => Some(Wanted::Snapshot(system.clone())),
+        found => found.map(Wanted::System),
+    };
+    match found {
+        None if !system.is_empty() && !number => {
             wrong.push(("image".to_owned(), format!("image '{system}' not found")));
         }
         Some(image) if image.architecture != architecture => wrong.push((

@@ -134,6 +134,14 @@ pub async fn delete(
         return Err(Refusal::locked("server"));
     }
     cloud.servers.remove(&server.id);
+    for address in cloud.floating_ips.values_mut() {
+        if address.server == Some(server.id) {
+            address.server = None;
+        }
+    }
+    for firewall in cloud.firewalls.values_mut() {
+        firewall.servers.retain(|id| *id != server.id);
+    }
     let action = cloud.begin(&caller.project, server.id, "delete_server");
     drop(cloud);
     let job = if server.made {
@@ -161,6 +169,13 @@ pub async fn act(
         "reboot" => ("reboot_server", Job::Reboot { graceful: true }),
         "reset" => ("reset_server", Job::Reboot { graceful: false }),
         "change_protection" => ("change_protection", Job::Reserve),
+        "create_image" => {
+            if cloud.locked(server.id) {
+                return Err(Refusal::locked("server"));
+            }
+            drop(cloud);
+            return super::images::create(&api, &caller, effects, &server, &body);
+        }
         _ => {
             return Err(Refusal::new(
                 501,
@@ -221,6 +236,7 @@ pub async fn actions(
         .values()
         .filter(|action| {
             action.project == caller.project
+                && action.of == "server"
                 && action.server.to_string() == id
                 && query.lets("status", action.status)
         })

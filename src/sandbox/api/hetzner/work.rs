@@ -2,6 +2,7 @@
 //! is there, or says why it is not.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +29,12 @@ pub enum Job {
     Reboot {
         graceful: bool,
     },
+    /// Sends packets for the address to the machine of that server, or nowhere.
+    Route(Ipv4Addr, Option<i64>),
+    /// What was to be done is in the records.
+    Nothing,
+    /// Copies its disk into the snapshot of that id.
+    Capture(i64),
     /// Takes the machine of that name away.
     Delete(String),
 }
@@ -44,6 +51,10 @@ impl Hetzner {
             let mut faults = effects.0;
             let mut failed: Option<(String, String)> = None;
             for (action, job) in jobs {
+                let capture = match job {
+                    Job::Capture(snapshot) => Some(snapshot),
+                    _ => None,
+                };
                 let result = match failed.clone() {
                     Some(error) => Err(error),
                     None => {
@@ -52,6 +63,11 @@ impl Hetzner {
                     }
                 };
                 failed = result.clone().err();
+                if let (Some(snapshot), Some(_)) = (capture, &failed)
+                    && let Some(snapshot) = api.cloud().snapshots.get_mut(&snapshot)
+                {
+                    snapshot.status = "unavailable";
+                }
                 api.end(action, result);
             }
             if failed.is_some() {
@@ -88,7 +104,7 @@ impl Hetzner {
         self.strike(action, When::After, &faults).await
     }
 
-    async fn strike(
+    pub(super) async fn strike(
         &self,
         action: i64,
         when: When,
@@ -121,6 +137,12 @@ impl Hetzner {
                 Err(MachineError::Absent { .. }) => Ok(()),
                 result => result,
             };
+        }
+        if let Job::Route(address, to) = job {
+            let to = to.and_then(|id| self.cloud().servers.get(&id).cloned());
+            return machines
+                .route(address, to.as_ref().map(|server| server.machine.as_str()))
+                .await;
         }
         let Some(server) = self.cloud().servers.get(&id).cloned() else {
             return Ok(());
@@ -157,7 +179,22 @@ impl Hetzner {
                 machines.reboot(name, graceful).await?;
                 self.set_status(id, "running");
             }
-            Job::Delete(_) => {}
+            Job::Capture(snapshot) => {
+                let image = self.cloud().snapshots.get(&snapshot).map(|one| one.image());
+                let done = match image {
+                    Some(image) if server.made => machines.capture(name, &image).await,
+                    _ => Ok(()),
+                };
+                if let Some(snapshot) = self.cloud().snapshots.get_mut(&snapshot) {
+                    snapshot.status = if done.is_ok() {
+                        "available"
+                    } else {
+                        "unavailable"
+                    };
+                }
+                done?;
+            }
+            Job::Delete(_) | Job::Route(..) | Job::Nothing => {}
         }
         Ok(())
     }
@@ -176,6 +213,7 @@ impl Hetzner {
             region: server.region,
             address: Some(server.address),
             mac: None,
+            image: server.copy,
             disk_bytes: server.disk_bytes,
             user_data: server.user_data,
             authorized_keys: server.authorized_keys,
@@ -194,7 +232,7 @@ impl Hetzner {
         }
     }
 
-    fn end(&self, action: i64, result: Result<(), (String, String)>) {
+    pub(super) fn end(&self, action: i64, result: Result<(), (String, String)>) {
         if let Some(action) = self.cloud().actions.get_mut(&action) {
             action.status = if result.is_ok() { "success" } else { "error" };
             action.progress = 100;
