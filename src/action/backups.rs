@@ -55,6 +55,7 @@ pub(super) fn form(form: Form) -> codec::Form {
     match form {
         Form::Plain => codec::Form::Plain,
         Form::Custom => codec::Form::Custom,
+        Form::Rdb => codec::Form::Rdb,
     }
 }
 

@@ -235,13 +235,18 @@ impl<'a> Draft<'a> {
         node: &'a Node,
         text: DatasetText,
     ) -> Option<Dataset> {
-        let Some(postgres) = text.postgres else {
-            return self.no_kind(key, node, "postgres");
+        let mut kinds = Vec::new();
+        kinds.extend(text.postgres.map(DatasetKind::Postgres));
+        kinds.extend(text.redis.map(|mut redis| {
+            redis.password = redis.password.map(|secret| secret.beside(self.folder));
+            DatasetKind::Redis(redis)
+        }));
+        let kind = match kinds.len() {
+            0 => return self.no_kind(key, node, "postgres` or `redis"),
+            1 => kinds.remove(0),
+            _ => return self.two_kinds(node, kinds[0].word(), kinds[1].word()),
         };
-        if let Some(host) = node
-            .get("postgres")
-            .and_then(|postgres| postgres.get("host"))
-        {
+        if let Some(host) = node.get(kind.word()).and_then(|kind| kind.get("host")) {
             self.known(host, "hosts", "host");
         }
         let written = node.get("backups").map(Node::items).unwrap_or_default();
@@ -258,18 +263,18 @@ impl<'a> Draft<'a> {
         let backups = written
             .iter()
             .zip(text.backups)
-            .map(|(node, text)| self.backup(node, text))
+            .map(|(node, text)| self.backup(node, text, &kind))
             .collect();
         Some(Dataset {
             name: name.to_string(),
             place: key.place.clone(),
-            kind: DatasetKind::Postgres(postgres),
+            kind,
             backups,
             max_age: text.max_age,
         })
     }
 
-    fn backup(&mut self, node: &Node, text: BackupText) -> BackupSource {
+    fn backup(&mut self, node: &Node, text: BackupText, kind: &DatasetKind) -> BackupSource {
         for (key, part, word) in [("store", "stores", "store"), ("key", "keys", "key")] {
             if let Some(name) = node.get(key) {
                 self.known(name, part, word);
@@ -297,11 +302,21 @@ impl<'a> Draft<'a> {
                 error.to_string(),
             ));
         }
+        let form = text.form.unwrap_or(kind.forms()[0]);
+        if let Some(node) = node.get("form")
+            && !kind.forms().contains(&form)
+        {
+            self.problems.push(Problem::error(
+                "wrong-form",
+                &node.place,
+                format!("this is no form of a `{}` backup", kind.word()),
+            ));
+        }
         BackupSource {
             place: node.place.clone(),
             store: text.store,
             path: text.path,
-            form: text.form,
+            form,
             compressed: text.compressed,
             key: text.key,
             checksums: text.checksums,

@@ -11,7 +11,7 @@ use crate::units::Span;
 mod draft;
 mod load;
 
-pub use draft::{Address, Compression, Form, LocalStore, Person, Postgres, S3Store, UrlStyle};
+pub use draft::{Address, Compression, Form, LocalStore, Person, Postgres, Redis, S3Store, UrlStyle};
 pub use load::{load, read};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.
@@ -159,6 +159,26 @@ pub struct Dataset {
 pub enum DatasetKind {
     /// A PostgreSQL database.
     Postgres(Postgres),
+    /// A Redis server. Paths of secrets are resolved.
+    Redis(Redis),
+}
+
+impl DatasetKind {
+    /// Its key in an inventory.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Redis(_) => "redis",
+        }
+    }
+
+    /// The forms that its backups may have; the first is meant where nothing is said.
+    pub fn forms(&self) -> &'static [Form] {
+        match self {
+            Self::Postgres(_) => &[Form::Plain, Form::Custom],
+            Self::Redis(_) => &[Form::Rdb],
+        }
+    }
 }
 
 /// Where backups of a dataset lie and how they were made.

@@ -4,6 +4,7 @@
 mod canaries;
 mod cloud;
 mod gate;
+mod redis;
 mod restore;
 mod sampler;
 mod search;
