@@ -56,6 +56,7 @@ pub(super) fn form(form: Form) -> codec::Form {
         Form::Plain => codec::Form::Plain,
         Form::Custom => codec::Form::Custom,
         Form::Rdb => codec::Form::Rdb,
+        Form::Tar => codec::Form::Tar,
     }
 }
 

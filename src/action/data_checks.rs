@@ -86,6 +86,24 @@ struct NewestKeyArgs {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+struct NewestFileArgs {
+    /// As for a database.
+    within: Option<String>,
+    /// As for a database.
+    or: Option<Or>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileArgs {
+    /// A path below the folder.
+    path: String,
+    /// What the file must hold; without it the file must be there.
+    sha256: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct CountArgs {
     /// Such as `>= 1`.
     expect: String,
@@ -121,6 +139,7 @@ fn words(kind: &DatasetKind) -> &'static [&'static str] {
     match kind {
         DatasetKind::Postgres(_) => &["sql", "newest", "rows"],
         DatasetKind::Redis(_) => &["redis", "newest", "keys"],
+        DatasetKind::Files(_) => &["files", "bytes", "newest", "file"],
     }
 }
 
@@ -181,6 +200,37 @@ fn one(
         (DatasetKind::Redis(_), "keys") => {
             let args: CountArgs = decode_args(with)?;
             check(Question::all_keys(), &args.expect)
+        }
+        (DatasetKind::Files(_), "files" | "bytes") => {
+            let args: CountArgs = decode_args(with)?;
+            check(Question::new(word), &args.expect)
+        }
+        (DatasetKind::Files(_), "newest") => {
+            let args: NewestFileArgs = decode_args(with)?;
+            newest(Question::new("newest"), args.within.as_deref(), args.or)
+        }
+        (DatasetKind::Files(_), "file") => {
+            let args: FileArgs = decode_args(with)?;
+            let inside = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+            if !inside(&args.path) || args.path.chars().any(char::is_control) {
+                let words = format!("`{}` is no path below the folder", args.path);
+                let problem = Problem::error("bad-path", with.place_of("path"), words);
+                return Err(vec![problem]);
+            }
+            match args.sha256 {
+                None => check(Question::new(format!("present {}", args.path)), "= 'yes'"),
+                Some(sha256)
+                    if sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()) =>
+                {
+                    let sha256 = format!("= '{}'", sha256.to_ascii_lowercase());
+                    check(Question::new(format!("sha256 {}", args.path)), &sha256)
+                }
+                Some(_) => Err(vec![Problem::error(
+                    "bad-hash",
+                    with.place_of("sha256"),
+                    "a SHA-256 is 64 hexadecimal digits",
+                )]),
+            }
         }
         (kind, other) => {
             let known = words(kind);

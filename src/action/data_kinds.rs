@@ -4,7 +4,7 @@ use super::Context;
 use super::backups::dataset;
 use super::data_checks::DataCheck;
 use crate::dataset::postgres::{self, Psql, Whole};
-use crate::dataset::{DataCopy, Restore, redis};
+use crate::dataset::{DataCopy, Restore, files, redis};
 use crate::inventory::{DatasetKind, Postgres, Redis};
 use crate::kind::Failure;
 
@@ -92,6 +92,23 @@ pub(super) async fn restoration(
                 wanted.backup,
             ))
         }
+        DatasetKind::Files(of) => {
+            let spec = files::Spec {
+                path: of.path.clone(),
+                owner: of.owner.clone(),
+                within: of.within.clone(),
+                folder: None,
+                replace: wanted.replace,
+            };
+            Box::new(files::Restoration::new(
+                host,
+                spec,
+                run,
+                step,
+                wanted.attempt,
+                wanted.backup,
+            ))
+        }
     })
 }
 
@@ -111,5 +128,6 @@ pub(super) async fn live_copy(
             })
         }
         DatasetKind::Redis(of) => Box::new(redis::Client::new(host, redis_site(cx, of).await?)),
+        DatasetKind::Files(of) => Box::new(files::Tree::live(host, &of.path)),
     })
 }

@@ -4,6 +4,7 @@
 mod artifact;
 mod copy;
 mod expect;
+pub mod files;
 mod follow;
 mod mark;
 pub mod postgres;

@@ -173,12 +173,14 @@ pub(super) struct AgeText {
 /// Something that must come back.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["files", "config", "mysql", "sqlite", "keep", "copies", "schedule"]))]
+#[schemars(extend("x-later" = ["config", "mysql", "sqlite", "keep", "copies", "schedule"]))]
 pub(super) struct DatasetText {
     /// A PostgreSQL database.
     pub postgres: Option<Postgres>,
     /// A Redis server with an append-only file.
     pub redis: Option<Redis>,
+    /// A tree of files.
+    pub files: Option<Files>,
     /// Where its backups lie; the first that has what is wanted serves.
     #[serde(default)]
     pub backups: Vec<BackupText>,
@@ -222,6 +224,20 @@ pub struct Redis {
     pub password: Option<SecretRef>,
 }
 
+/// A tree of files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The host that it lies on.
+    pub host: String,
+    /// The folder: an absolute path.
+    pub path: String,
+    /// `user` or `user:group` that gets every file; by default as in the archive, by number.
+    pub owner: Option<String>,
+    /// The folder of the archive that becomes this one; by default its top.
+    pub within: Option<String>,
+}
+
 /// Where backups of a dataset lie.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -247,7 +263,7 @@ pub(super) struct BackupText {
 /// How a dump was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(extend("x-later" = ["directory", "tar", "basebackup"]))]
+#[schemars(extend("x-later" = ["directory", "basebackup"]))]
 pub enum Form {
     /// postgres: `pg_dump`, SQL.
     Plain,
@@ -255,6 +271,8 @@ pub enum Form {
     Custom,
     /// redis: an RDB file.
     Rdb,
+    /// files: a tar archive.
+    Tar,
 }
 
 /// How a backup was compressed.

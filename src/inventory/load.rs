@@ -241,8 +241,12 @@ impl<'a> Draft<'a> {
             redis.password = redis.password.map(|secret| secret.beside(self.folder));
             DatasetKind::Redis(redis)
         }));
+        if let Some(files) = text.files {
+            self.check_files(node.get("files").unwrap_or(node), &files);
+            kinds.push(DatasetKind::Files(files));
+        }
         let kind = match kinds.len() {
-            0 => return self.no_kind(key, node, "postgres` or `redis"),
+            0 => return self.no_kind(key, node, "postgres`, `redis` or `files"),
             1 => kinds.remove(0),
             _ => return self.two_kinds(node, kinds[0].word(), kinds[1].word()),
         };
@@ -272,6 +276,38 @@ impl<'a> Draft<'a> {
             backups,
             max_age: text.max_age,
         })
+    }
+
+    /// Paths that mean one place, and nothing that a shell or a program could read as something else.
+    fn check_files(&mut self, node: &Node, files: &super::Files) {
+        let plain = |path: &str| {
+            !path.chars().any(char::is_control)
+                && path
+                    .split('/')
+                    .all(|part| !part.is_empty() && part != "." && part != "..")
+        };
+        let inside = files.path.strip_prefix('/').unwrap_or_default();
+        let mut wrong = |key: &str, words: &str| {
+            let problem = Problem::error("wrong-value", node.place_of(key), words);
+            self.problems.push(problem);
+        };
+        if !plain(inside) {
+            wrong(
+                "path",
+                "this is no absolute path of a folder, without `..` and a `/` at its end",
+            );
+        }
+        if let Some(within) = &files.within
+            && !plain(within)
+        {
+            wrong("within", "this is no path of a folder in the archive");
+        }
+        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+        if let Some(owner) = &files.owner
+            && (owner.is_empty() || owner.starts_with('-') || !owner.chars().all(name))
+        {
+            wrong("owner", "this is not `user` or `user:group`");
+        }
     }
 
     fn backup(&mut self, node: &Node, text: BackupText, kind: &DatasetKind) -> BackupSource {

@@ -11,7 +11,7 @@ use crate::units::Span;
 mod draft;
 mod load;
 
-pub use draft::{Address, Compression, Form, LocalStore, Person, Postgres, Redis, S3Store, UrlStyle};
+pub use draft::{Address, Compression, Files, Form, LocalStore, Person, Postgres, Redis, S3Store, UrlStyle};
 pub use load::{load, read};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.
@@ -161,6 +161,8 @@ pub enum DatasetKind {
     Postgres(Postgres),
     /// A Redis server. Paths of secrets are resolved.
     Redis(Redis),
+    /// A tree of files.
+    Files(Files),
 }
 
 impl DatasetKind {
@@ -169,6 +171,7 @@ impl DatasetKind {
         match self {
             Self::Postgres(_) => "postgres",
             Self::Redis(_) => "redis",
+            Self::Files(_) => "files",
         }
     }
 
@@ -177,6 +180,7 @@ impl DatasetKind {
         match self {
             Self::Postgres(_) => &[Form::Plain, Form::Custom],
             Self::Redis(_) => &[Form::Rdb],
+            Self::Files(_) => &[Form::Tar],
         }
     }
 }

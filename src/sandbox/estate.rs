@@ -217,7 +217,7 @@ fn database_script(secrets: &WorldSecrets) -> String {
         include_str!("estate/database.sh").to_owned(),
         // Carts and sessions, as an application leaves them; redis-cli reads the password with the commands.
         format!(
-            "redis-cli <<'END_OF_REDIS' | tail -n 1\nAUTH {}\n{}END_OF_REDIS\n",
+            "redis-cli <<'END_OF_REDIS' | grep -qx 502\nAUTH {}\n{}END_OF_REDIS\n",
             secrets.shop_redis_password(),
             REDIS_SEED
         ),

@@ -3,6 +3,7 @@
 
 mod canaries;
 mod cloud;
+mod files;
 mod gate;
 mod redis;
 mod restore;

@@ -83,9 +83,9 @@ fn a_redis_is_restored_whole_or_not_at_all_and_survives_a_restart() {
     shop.store(
         "empty",
         &name_of(0),
-        "redis-server --port 0 --unixsocket /run/empty.sock --dir $d --daemonize yes --logfile /dev/null >/dev/null; \
+        "{ redis-server --port 0 --unixsocket /run/empty.sock --dir $d --daemonize yes --logfile /dev/null >/dev/null; \
          until redis-cli -s /run/empty.sock save >/dev/null 2>&1; do sleep 0.05; done; cat $d/dump.rdb; \
-         redis-cli -s /run/empty.sock shutdown nosave",
+         redis-cli -s /run/empty.sock shutdown nosave; }",
         "$S/backup_passphrase",
     );
     redis(&shop, "SET after-the-backup 1\nDEL cart:7");
@@ -201,7 +201,7 @@ fn a_redis_swap_that_dies_with_its_server_stopped_is_finished_once() {
     shop.on(
         "shop-db-1",
         "cp /lib/systemd/system/redis-server.service /etc/systemd/system/redis-server.service
-         sed -i 's,^ExecStart=,ExecStartPre=/bin/sh -c \"until [ -e /root/go ]; do sleep 0.05; done\"\\nExecStart=,' /etc/systemd/system/redis-server.service
+         sed -i 's,^ExecStart=,ExecStartPre=/bin/sh -c \"until [ -e /run/go ]; do sleep 0.05; done\"\\nExecStart=,' /etc/systemd/system/redis-server.service
          systemctl daemon-reload",
     );
     let going = shop.begin(&plan, &[]);
@@ -224,13 +224,13 @@ fn a_redis_swap_that_dies_with_its_server_stopped_is_finished_once() {
     let killed = shop.on(
         "shop-db-1",
         &format!(
-            "read -r keeper rest < {job}/*/pids; set -- $rest; kill -KILL $keeper; \
+            "set -- $(cat {job}/*/pids); keeper=$1; shift; kill -KILL $keeper; \
              for path in /proc/[0-9]*; do pid=${{path#/proc/}}; \
              if [ \"$(awk '{{ print $6 }}' $path/stat 2>/dev/null)\" = \"$3\" ]; then kill -KILL $pid && echo killed; fi; done"
         ),
     );
     assert!(killed.contains("killed"), "{killed}");
-    shop.on("shop-db-1", "touch /root/go");
+    shop.on("shop-db-1", "touch /run/go");
     let ran = shop.resume(&ran);
     assert_eq!(ran.code, Some(0), "{}", ran.said());
     assert_eq!(redis(&shop, FINGERPRINT), good);
