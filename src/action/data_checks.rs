@@ -251,11 +251,7 @@ fn one(
 }
 
 /// How much older than the loss the newest record may be.
-fn limit(
-    within: Option<&str>,
-    with: &Node,
-    bind: &Bind,
-) -> Result<Option<Duration>, Vec<Problem>> {
+fn limit(within: Option<&str>, with: &Node, bind: &Bind) -> Result<Option<Duration>, Vec<Problem>> {
     match within {
         None => Ok(None),
         Some("rpo") if bind.rpo.is_some() => Ok(bind.rpo),
@@ -313,7 +309,10 @@ pub(super) fn check_reading(query: &str, with: &Node) -> Result<(), Problem> {
     }
     let words = format!("`{}` is none of the commands that only read", query.trim());
     let problem = Problem::error("not-reading", with.place_of("query"), words);
-    Err(problem.help(format!("one line that begins with: {}", redis::READING.join(", "))))
+    Err(problem.help(format!(
+        "one line that begins with: {}",
+        redis::READING.join(", ")
+    )))
 }
 
 /// The newest record that was seen, and the plan's limit for it.

@@ -446,10 +446,7 @@ impl Action for DatasetRestore {
         verified.evidence.extend(evidence);
         if let Some(kept) = cx.noted_text("kept") {
             verified = verified
-                .and(
-                    "what was there before",
-                    format!("is kept as `{kept}`"),
-                )
+                .and("what was there before", format!("is kept as `{kept}`"))
                 .with("kept", kept);
         }
         let newest_at = newest

@@ -110,7 +110,11 @@ fn time(text: &str) -> Option<(Timestamp, bool)> {
     }
     if let Ok(seconds) = text.parse::<f64>() {
         // Less is a small number and no time; from 1e11 on they are milliseconds (as seconds that would be the year 5138).
-        let seconds = if seconds >= 1e11 { seconds / 1e3 } else { seconds };
+        let seconds = if seconds >= 1e11 {
+            seconds / 1e3
+        } else {
+            seconds
+        };
         if !(1e8..1e11).contains(&seconds) {
             return None;
         }

@@ -11,7 +11,9 @@ use crate::units::Span;
 mod draft;
 mod load;
 
-pub use draft::{Address, Compression, Files, Form, LocalStore, Person, Postgres, Redis, S3Store, UrlStyle};
+pub use draft::{
+    Address, Compression, Files, Form, LocalStore, Person, Postgres, Redis, S3Store, UrlStyle,
+};
 pub use load::{load, read};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.

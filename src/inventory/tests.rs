@@ -232,10 +232,7 @@ fn a_thing_is_of_exactly_one_kind() {
     );
     let both = with("at: other/eu }", "local: { path: x }, at: other/eu }");
     assert_eq!(messages(&both), ["it is `s3` or `local`, not both"]);
-    let both = with(
-        "max_age: 25h",
-        "redis: { host: db-1 }\n    max_age: 25h",
-    );
+    let both = with("max_age: 25h", "redis: { host: db-1 }\n    max_age: 25h");
     assert_eq!(messages(&both), ["it is `postgres` or `redis`, not both"]);
     assert_eq!(
         messages(&with("form: custom", "form: rdb")),

@@ -71,8 +71,15 @@ impl DataCopy for Tree {
     }
 
     async fn value(&self, question: &Question) -> Result<Option<String>, Failure> {
-        let (word, file) = question.words.split_once(' ').unwrap_or((&question.words, ""));
-        let mut script = self.find.clone().value("QUESTION", word).value("FILE", file);
+        let (word, file) = question
+            .words
+            .split_once(' ')
+            .unwrap_or((&question.words, ""));
+        let mut script = self
+            .find
+            .clone()
+            .value("QUESTION", word)
+            .value("FILE", file);
         script.text = format!("{}\n{ASK}", script.text);
         let answer = self.transport.leashed(&script, PATIENCE).await?;
         if !answer.ok() {
@@ -83,7 +90,12 @@ impl DataCopy for Tree {
             let host = self.transport.host();
             return Err(Failure::new(
                 reason,
-                format!("asking {} on `{host}` for `{}`: {}", self.name, question.words, answer.said()),
+                format!(
+                    "asking {} on `{host}` for `{}`: {}",
+                    self.name,
+                    question.words,
+                    answer.said()
+                ),
             ));
         }
         let said = answer.stdout.trim();
@@ -138,16 +150,22 @@ impl Restore for Restoration {
 
     async fn swap_back(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(BACK);
-        self.run_part("back", &script, SOON, progress).await.map(drop)
+        self.run_part("back", &script, SOON, progress)
+            .await
+            .map(drop)
     }
 
     async fn drop_staged(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(DROP);
-        self.run_part("drop", &script, SOON, progress).await.map(drop)
+        self.run_part("drop", &script, SOON, progress)
+            .await
+            .map(drop)
     }
 
     async fn release(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(RELEASE);
-        self.run_part("release", &script, SOON, progress).await.map(drop)
+        self.run_part("release", &script, SOON, progress)
+            .await
+            .map(drop)
     }
 }

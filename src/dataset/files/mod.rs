@@ -169,7 +169,11 @@ impl Restoration {
         if !answer.ok() {
             return Err(Failure::new(
                 Reason::ExitCode,
-                format!("looking at {} on `{host}`: {}", self.spec.path, answer.said()),
+                format!(
+                    "looking at {} on `{host}`: {}",
+                    self.spec.path,
+                    answer.said()
+                ),
             ));
         }
         let value = |name: &str| {

@@ -15,7 +15,8 @@ case "$(dr_words_of_mark)" in
 esac
 if [ -e "$dr_work" ] && [ -z "$(dr_words_of_mark)" ]; then dr_fail refused "$dr_work exists and was not made by this step"; fi
 if [ -e "$dr_kept" ]; then dr_fail refused "$dr_kept exists: an earlier swap of this run kept it"; fi
-mkdir -p -- "${DR_PATH%/*}/"
+# Folders on the way are for everybody who comes to the files.
+(umask 022 && mkdir -p -- "${DR_PATH%/*}/")
 dr_mark staging
 if [ -d "$dr_work" ]; then
   # The bytes that were fetched already may be the beginning of the right ones.

@@ -74,8 +74,7 @@ pub const READING: &[&str] = &[
 /// Does a command only read? It is one line.
 pub fn is_reading(command: &str) -> bool {
     let first = command.split_whitespace().next().unwrap_or_default();
-    !command.trim().contains(['\n', '\r'])
-        && READING.contains(&first.to_ascii_lowercase().as_str())
+    !command.trim().contains(['\n', '\r']) && READING.contains(&first.to_ascii_lowercase().as_str())
 }
 
 /// Keys of all databases, as a question.
@@ -298,7 +297,10 @@ mod tests {
     #[test]
     fn an_answer_is_read_as_redis_cli_writes_it() {
         let cases: &[(&str, Result<Option<&str>, ()>)] = &[
-            ("\"a \\\"b\\\" \\\\ \\xc3\\xbc\\n\"", Ok(Some("a \"b\" \\ ü\n"))),
+            (
+                "\"a \\\"b\\\" \\\\ \\xc3\\xbc\\n\"",
+                Ok(Some("a \"b\" \\ ü\n")),
+            ),
             ("\"\"", Ok(Some(""))),
             ("(nil)", Ok(None)),
             ("(integer) 12\n", Ok(Some("12"))),
@@ -310,7 +312,11 @@ mod tests {
         ];
         for (text, wanted) in cases {
             let seen = read_answer(text).map_err(|_| ());
-            assert_eq!(seen.as_ref().map(|v| v.as_deref()), wanted.as_ref().map(|v| *v), "{text}");
+            assert_eq!(
+                seen.as_ref().map(|v| v.as_deref()),
+                wanted.as_ref().map(|v| *v),
+                "{text}"
+            );
         }
     }
 
@@ -319,7 +325,14 @@ mod tests {
         for good in ["GET a", "  zrange z -1 -1 ", "dbsize"] {
             assert!(is_reading(good), "{good}");
         }
-        for bad in ["set a 1", "get a\nflushall", "", "eval x", "config get dir", "keys *"] {
+        for bad in [
+            "set a 1",
+            "get a\nflushall",
+            "",
+            "eval x",
+            "config get dir",
+            "keys *",
+        ] {
             assert!(!is_reading(bad), "{bad}");
         }
     }

@@ -26,7 +26,12 @@ impl DataCopy for Client {
 
     async fn inspect(&self) -> Result<Vec<Finding>, Failure> {
         let health = self.health().await?;
-        let fail = |why: &str| Err(Failure::new(Reason::Verify, format!("{}: {why}", self.name())));
+        let fail = |why: &str| {
+            Err(Failure::new(
+                Reason::Verify,
+                format!("{}: {why}", self.name()),
+            ))
+        };
         if !health.loaded {
             return fail("it is still loading");
         }
@@ -122,7 +127,9 @@ impl DataCopy for Staged<'_> {
         }
         if answers.len() != asked.len() {
             let script = self.0.script(ASK);
-            self.0.run_part("ask", &script, SWAP_WITHIN, &mut Silent).await?;
+            self.0
+                .run_part("ask", &script, SWAP_WITHIN, &mut Silent)
+                .await?;
             answers = self.read().await?.1;
         }
         let said = at.and_then(|at| answers.get(at)).ok_or_else(|| {
@@ -173,22 +180,30 @@ impl Restore for Restoration {
 
     async fn swap(&self, progress: &mut dyn Progress) -> Result<Option<String>, Failure> {
         let script = self.script(SWAP);
-        let report = self.run_part("swap", &script, SWAP_WITHIN, progress).await?;
+        let report = self
+            .run_part("swap", &script, SWAP_WITHIN, progress)
+            .await?;
         Ok(report.facts.get("kept").cloned())
     }
 
     async fn swap_back(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(BACK);
-        self.run_part("back", &script, SWAP_WITHIN, progress).await.map(drop)
+        self.run_part("back", &script, SWAP_WITHIN, progress)
+            .await
+            .map(drop)
     }
 
     async fn drop_staged(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(DROP);
-        self.run_part("drop", &script, SOON, progress).await.map(drop)
+        self.run_part("drop", &script, SOON, progress)
+            .await
+            .map(drop)
     }
 
     async fn release(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(RELEASE);
-        self.run_part("release", &script, SOON, progress).await.map(drop)
+        self.run_part("release", &script, SOON, progress)
+            .await
+            .map(drop)
     }
 }

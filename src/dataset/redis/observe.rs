@@ -26,7 +26,11 @@ impl Restoration {
         if !answer.ok() {
             return Err(Failure::new(
                 Reason::ExitCode,
-                format!("looking at Redis on `{}`: {}", self.transport().host(), answer.said()),
+                format!(
+                    "looking at Redis on `{}`: {}",
+                    self.transport().host(),
+                    answer.said()
+                ),
             ));
         }
         let lines = answer.stdout.lines().map(|line| {
@@ -39,7 +43,10 @@ impl Restoration {
     fn read(&self, seen: &HashMap<String, String>) -> Stand {
         let value = |name: &str| seen.get(name).map_or("", String::as_str);
         let host = self.transport().host();
-        let (ours, mark) = (format!("{} ", mark::of_step(&self.run, &self.step)), self.mark());
+        let (ours, mark) = (
+            format!("{} ", mark::of_step(&self.run, &self.step)),
+            self.mark(),
+        );
         let down = value("server").strip_prefix("down");
         let (work, live) = (value("work"), value("live"));
         if work == format!("{mark} state=closing") {
@@ -49,7 +56,9 @@ impl Restoration {
             return match down {
                 None => Stand::Live,
                 Some(why) => Stand::CannotTell {
-                    why: format!("the Redis server on `{host}` was restored and does not answer:{why}"),
+                    why: format!(
+                        "the Redis server on `{host}` was restored and does not answer:{why}"
+                    ),
                 },
             };
         }

@@ -73,7 +73,10 @@ impl Bench {
 /// Everything below a folder, but for what this test itself writes there.
 fn list(folder: &Path) -> String {
     let output = Command::new("sh")
-        .args(["-c", "find . -printf '%P|%y|%m|%U:%G|%s|%T@|%l|%n\\n' | sed '/^|/d' | sort"])
+        .args([
+            "-c",
+            "find . -printf '%P|%y|%m|%U:%G|%s|%T@|%l|%n\\n' | sed '/^|/d' | sort",
+        ])
         .current_dir(folder)
         .output()
         .unwrap();
@@ -84,7 +87,9 @@ fn list(folder: &Path) -> String {
 fn applicable() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("not applicable: files are given to their owners by root, and this is an ordinary user");
+        println!(
+            "not applicable: files are given to their owners by root, and this is an ordinary user"
+        );
     }
     root
 }
@@ -128,33 +133,89 @@ async fn no_archive_leaves_its_folder_and_none_is_half() {
     let link = |name: &str, to: &str| member(name, '2', to, b"");
     let whole = archive(&[file("fine"), file("a/b")]);
     let cases: &[(&str, Vec<u8>, &str)] = &[
-        ("absolute", archive(&[file("/etc/evil")]), "leads out of the folder"),
-        ("dots", archive(&[file("a/../../evil")]), "leads out of the folder"),
-        ("to-dots", archive(&[file("a/..")]), "leads out of the folder"),
-        ("absolute-link", archive(&[file("fine"), link("a", "/etc")]), "out of the folder"),
-        ("through-link", archive(&[file("d/x"), link("a", "d"), file("a/evil")]), "goes through the link"),
-        ("upwards", archive(&[file("fine"), link("b/up", "../../etc")]), "out of the folder"),
+        (
+            "absolute",
+            archive(&[file("/etc/evil")]),
+            "leads out of the folder",
+        ),
+        (
+            "dots",
+            archive(&[file("a/../../evil")]),
+            "leads out of the folder",
+        ),
+        (
+            "to-dots",
+            archive(&[file("a/..")]),
+            "leads out of the folder",
+        ),
+        (
+            "absolute-link",
+            archive(&[file("fine"), link("a", "/etc")]),
+            "out of the folder",
+        ),
+        (
+            "through-link",
+            archive(&[file("d/x"), link("a", "d"), file("a/evil")]),
+            "goes through the link",
+        ),
+        (
+            "upwards",
+            archive(&[file("fine"), link("b/up", "../../etc")]),
+            "out of the folder",
+        ),
         // Each of the two looks harmless by itself.
         (
             "two-links",
-            archive(&[file("a/b/x"), link("a/b/up", "../.."), link("out", "a/b/up/..")]),
+            archive(&[
+                file("a/b/x"),
+                link("a/b/up", "../.."),
+                link("out", "a/b/up/.."),
+            ]),
             "leads out of the folder",
         ),
-        ("second-name", archive(&[file("fine"), member("passwd", '1', "/etc/passwd", b"")]), "second name"),
+        (
+            "second-name",
+            archive(&[file("fine"), member("passwd", '1', "/etc/passwd", b"")]),
+            "second name",
+        ),
         (
             "second-name-of-link",
             archive(&[file("fine"), link("l", "fine"), member("h", '1', "l", b"")]),
             "second name",
         ),
-        ("device", archive(&[file("fine"), member("null", '3', "", b"")]), "is a device"),
-        ("pipe", archive(&[file("fine"), member("pipe", '6', "", b"")]), "pipe"),
+        (
+            "device",
+            archive(&[file("fine"), member("null", '3', "", b"")]),
+            "is a device",
+        ),
+        (
+            "pipe",
+            archive(&[file("fine"), member("pipe", '6', "", b"")]),
+            "pipe",
+        ),
         // tar itself finds no fault in one that was cut between two members.
         ("cut", whole[..1024].to_vec(), "the mark of its end"),
         ("half", whole[..1100].to_vec(), "cut"),
-        ("nothing", [file("fine"), vec![0; 512]].concat()[..512].to_vec(), "cut"),
-        ("two", [whole.clone(), whole.clone()].concat(), "follows the end"),
-        ("no-file", archive(&[member("d/", '5', "", b"")]), "no file in the archive"),
-        ("other", b"REDIS0010 and more, which is no archive".to_vec(), "no tar archive"),
+        (
+            "nothing",
+            [file("fine"), vec![0; 512]].concat()[..512].to_vec(),
+            "cut",
+        ),
+        (
+            "two",
+            [whole.clone(), whole.clone()].concat(),
+            "follows the end",
+        ),
+        (
+            "no-file",
+            archive(&[member("d/", '5', "", b"")]),
+            "no file in the archive",
+        ),
+        (
+            "other",
+            b"REDIS0010 and more, which is no archive".to_vec(),
+            "no tar archive",
+        ),
     ];
     let before = list(Path::new("/etc"));
     for (number, (name, content, words)) in cases.iter().enumerate() {
@@ -166,14 +227,19 @@ async fn no_archive_leaves_its_folder_and_none_is_half() {
         assert!(failure.message.contains(words), "{name}: {failure}");
         assert!(!bench.live().exists(), "{name}");
     }
-    assert_eq!(before, list(Path::new("/etc")), "an archive has left its folder");
+    assert_eq!(
+        before,
+        list(Path::new("/etc")),
+        "an archive has left its folder"
+    );
     let left: Vec<_> = std::fs::read_dir(bench.folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| !name.starts_with(".tmp"))
         .collect();
     assert!(
-        left.iter().all(|name| ["srv", "state"].contains(&name.as_str())),
+        left.iter()
+            .all(|name| ["srv", "state"].contains(&name.as_str())),
         "{left:?}"
     );
     bench.stage(100, "whole", &whole).await.unwrap();
@@ -190,7 +256,7 @@ async fn a_tree_is_swapped_in_taken_back_and_let_go_of() {
          ln 'a \"b\"' deep/second; ln -s '../a \"b\"' deep/link; touch 'two
 lines'; truncate -s 2M deep/holes; chown 33:44 deep/er/large; chmod 2711 deep; \
          touch -d 2026-01-02T03:04:05.25Z deep/er/large; touch -d 2026-01-02T03:04:06Z deep/er deep .; \
-         tar -Scf - . | gzip",
+         tar --format=posix -Scf - . | gzip",
     );
     let made = list(&bench.folder.path().join("made"));
     std::fs::create_dir_all(bench.live()).unwrap();
@@ -202,18 +268,30 @@ lines'; truncate -s 2M deep/holes; chown 33:44 deep/er/large; chmod 2711 deep; \
         panic!("files of others were not seen")
     };
     assert!(what.contains("srv/media"), "{what}");
-    let refused = careful.stage(&artifact, None, SOON, &mut Silent).await.unwrap_err();
+    let refused = careful
+        .stage(&artifact, None, SOON, &mut Silent)
+        .await
+        .unwrap_err();
     assert_eq!(refused.reason, Reason::Refused, "{refused}");
     assert!(
-        bench.server.asked().iter().all(|asked| !asked.contains("media.tar.gz")),
+        bench
+            .server
+            .asked()
+            .iter()
+            .all(|asked| !asked.contains("media.tar.gz")),
         "it was fetched all the same"
     );
 
     let one = bench.restoration(2, &artifact.label, true);
     assert_eq!(one.stand().await.unwrap(), Stand::Absent);
-    one.stage(&artifact, Some(Form::Tar), SOON, &mut Silent).await.unwrap();
+    one.stage(&artifact, Some(Form::Tar), SOON, &mut Silent)
+        .await
+        .unwrap();
     assert_eq!(one.stand().await.unwrap(), Stand::Ready);
-    assert_eq!(std::fs::read(bench.live().join("precious")).unwrap(), b"mine");
+    assert_eq!(
+        std::fs::read(bench.live().join("precious")).unwrap(),
+        b"mine"
+    );
     let staged = one.copy(false);
     let ask = async |words: &str| staged.value(&Question::new(words)).await.unwrap().unwrap();
     assert_eq!(ask("files").await, "5");
@@ -223,17 +301,32 @@ lines'; truncate -s 2M deep/holes; chown 33:44 deep/er/large; chmod 2711 deep; \
     let kept = one.swap(&mut Silent).await.unwrap().unwrap();
     assert_eq!(one.stand().await.unwrap(), Stand::Live);
     assert_eq!(list(&bench.live()), made);
-    assert_eq!(std::fs::read(Path::new(&kept).join("precious")).unwrap(), b"mine");
+    assert_eq!(
+        std::fs::read(Path::new(&kept).join("precious")).unwrap(),
+        b"mine"
+    );
+    let way = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(bench.live().parent().unwrap())
+            .unwrap()
+            .permissions(),
+    );
+    assert_eq!(way & 0o777, 0o755, "others come to the files");
     // Said twice, done once.
     one.swap(&mut Silent).await.unwrap();
 
     std::fs::write(bench.live().join("since"), "written since").unwrap();
     let two = bench.restoration(3, &artifact.label, true);
     two.swap_back(&mut Silent).await.unwrap();
-    assert_eq!(std::fs::read(bench.live().join("precious")).unwrap(), b"mine");
+    assert_eq!(
+        std::fs::read(bench.live().join("precious")).unwrap(),
+        b"mine"
+    );
     assert_eq!(two.stand().await.unwrap(), Stand::Ready);
     two.swap(&mut Silent).await.unwrap();
-    assert_eq!(std::fs::read(bench.live().join("since")).unwrap(), b"written since");
+    assert_eq!(
+        std::fs::read(bench.live().join("since")).unwrap(),
+        b"written since"
+    );
     two.release(&mut Silent).await.unwrap();
     assert!(!Path::new(&kept).exists());
     let three = bench.restoration(4, &artifact.label, true);
@@ -241,5 +334,8 @@ lines'; truncate -s 2M deep/holes; chown 33:44 deep/er/large; chmod 2711 deep; \
     // Somebody else's folder in its place is not taken for ours.
     std::fs::rename(bench.live(), bench.folder.path().join("srv/away")).unwrap();
     std::fs::create_dir(bench.live()).unwrap();
-    assert!(matches!(three.stand().await.unwrap(), Stand::Foreign { .. }));
+    assert!(matches!(
+        three.stand().await.unwrap(),
+        Stand::Foreign { .. }
+    ));
 }

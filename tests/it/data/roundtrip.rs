@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dr_plan::codec::{Form, Key};
 use dr_plan::dataset::{
-    Artifact, DataCopy, Expectation, JobReport, Progress, Question, Restore, Silent, Source, Stand, deliver,
+    Artifact, DataCopy, Expectation, JobReport, Progress, Question, Restore, Silent, Source, Stand,
+    deliver,
 };
 use dr_plan::kind::{Failure, Observation};
 use dr_plan::secret::Secret;
@@ -99,7 +100,12 @@ async fn a_custom_dump_closed_with_gpg_comes_back_equal_and_its_passphrase_is_ne
     let artifact = artifact(&server, "postgres/shop.dump.gpg", &closed, passphrase()).await;
     let restoration = target.restoration(target.spec(), 1, &artifact.label);
     assert_eq!(
-        restoration.observe().await.unwrap().stand.observation(&restoration.staged()),
+        restoration
+            .observe()
+            .await
+            .unwrap()
+            .stand
+            .observation(&restoration.staged()),
         Observation::Absent
     );
 

@@ -133,11 +133,21 @@ fn a_redis_is_restored_whole_or_not_at_all_and_survives_a_restart() {
         text.windows(password.len())
             .any(|part| part == password.as_bytes())
     });
-    assert_eq!(shown.count(), 0, "the password was in an argument or an environment");
+    assert_eq!(
+        shown.count(),
+        0,
+        "the password was in an argument or an environment"
+    );
     let journal = std::fs::read_to_string(ran.folder.join("journal.jsonl")).unwrap();
-    assert!(!journal.contains(&password), "the password is in the journal");
+    assert!(
+        !journal.contains(&password),
+        "the password is in the journal"
+    );
     for phase in ["fetch", "decode", "restore"] {
-        assert!(journal.contains(&format!("\"phase\":\"{phase}\"")), "{phase}");
+        assert!(
+            journal.contains(&format!("\"phase\":\"{phase}\"")),
+            "{phase}"
+        );
     }
     shop.on("shop-db-1", "systemctl restart redis-server");
     assert_eq!(redis(&shop, FINGERPRINT), good, "after a restart");
@@ -216,7 +226,8 @@ fn a_redis_swap_that_dies_with_its_server_stopped_is_finished_once() {
         said.contains("dr-plan.mark").then_some(())
     });
     // Both sides die: the orchestrator, and the job without a word.
-    let card = std::fs::read_to_string(shop.home().join("state/dr-plan/estates/shop.lock")).unwrap();
+    let card =
+        std::fs::read_to_string(shop.home().join("state/dr-plan/estates/shop.lock")).unwrap();
     let card: serde_json::Value = serde_json::from_str(&card).unwrap();
     shop.inside(&format!("kill -KILL {}", card["pid"]));
     let ran = going.ended(&shop);
@@ -236,6 +247,13 @@ fn a_redis_swap_that_dies_with_its_server_stopped_is_finished_once() {
     assert_eq!(redis(&shop, FINGERPRINT), good);
     shop.on("shop-db-1", "systemctl restart redis-server");
     assert_eq!(redis(&shop, FINGERPRINT), good);
-    let stages = shop.on("shop-db-1", &format!("ls /var/lib/dr-plan/{run}/restore.stage"));
-    assert_eq!(stages.lines().count(), 1, "fetched and loaded once: {stages}");
+    let stages = shop.on(
+        "shop-db-1",
+        &format!("ls /var/lib/dr-plan/{run}/restore.stage"),
+    );
+    assert_eq!(
+        stages.lines().count(),
+        1,
+        "fetched and loaded once: {stages}"
+    );
 }
