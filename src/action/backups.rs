@@ -54,6 +54,8 @@ pub(super) fn form(form: Form) -> codec::Form {
     match form {
         Form::Plain => codec::Form::Plain,
         Form::Custom => codec::Form::Custom,
+        Form::Rdb => codec::Form::Rdb,
+        Form::Tar => codec::Form::Tar,
     }
 }
 

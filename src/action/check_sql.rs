@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Action, Bind, Context, Look, Verb, Verified, host_named};
-use crate::dataset::postgres::{Expectation, Psql, Site};
+use crate::dataset::Expectation;
+use crate::dataset::postgres::{Psql, Site};
 use crate::kind::{Effect, Failure, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;

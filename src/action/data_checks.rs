@@ -7,30 +7,28 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Bind, decode_args};
-use crate::dataset::postgres::{Expectation, Psql};
+use crate::dataset::{DataCopy, Expectation, Question, redis};
+use crate::inventory::DatasetKind;
 use crate::kind::{Evidence, Failure, Reason};
 use crate::problem::{Problem, nearest};
 use crate::units::Span;
 use crate::yaml::Node;
 
-/// A query may run so long.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-/// One entry.
+/// One entry: what is asked, and what the answer must be.
 #[derive(Debug)]
-pub(super) enum DataCheck {
-    Sql {
-        query: String,
-        expect: Expectation,
-    },
+pub(super) struct DataCheck {
+    pub(super) question: Question,
+    test: Test,
+}
+
+#[derive(Debug)]
+enum Test {
+    /// Holds the answer against this.
+    Expect(Expectation),
+    /// The answer is the time of the newest record.
     Newest {
-        query: String,
         within: Option<Duration>,
         or_fail: bool,
-    },
-    Rows {
-        table: String,
-        expect: Expectation,
     },
 }
 
@@ -62,6 +60,57 @@ enum Or {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+struct RedisArgs {
+    /// A command that only reads, with one value.
+    query: String,
+    /// The number of the database.
+    #[serde(default)]
+    database: u32,
+    /// Such as `>= 1000`.
+    expect: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewestKeyArgs {
+    /// A command that only reads, with one time: RFC 3339, or seconds since 1970.
+    query: String,
+    /// The number of the database.
+    #[serde(default)]
+    database: u32,
+    /// As for a database.
+    within: Option<String>,
+    /// As for a database.
+    or: Option<Or>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewestFileArgs {
+    /// As for a database.
+    within: Option<String>,
+    /// As for a database.
+    or: Option<Or>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileArgs {
+    /// A path below the folder.
+    path: String,
+    /// What the file must hold; without it the file must be there.
+    sha256: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CountArgs {
+    /// Such as `>= 1`.
+    expect: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct RowsArgs {
     /// `table` or `schema.table`.
     table: String,
@@ -69,11 +118,11 @@ struct RowsArgs {
     expect: String,
 }
 
-/// Reads the list.
-pub(super) fn read(bind: &Bind) -> Result<Vec<DataCheck>, Vec<Problem>> {
+/// Reads the list for a kind of data.
+pub(super) fn read(bind: &Bind, kind: &DatasetKind) -> Result<Vec<DataCheck>, Vec<Problem>> {
     let (mut checks, mut problems) = (Vec::new(), Vec::new());
-    for (kind, with) in bind.verify {
-        match one(kind, with, bind) {
+    for (word, with) in bind.verify {
+        match one(word, with, bind, kind) {
             Ok(check) => checks.push(check),
             Err(found) => problems.extend(found),
         }
@@ -85,90 +134,185 @@ pub(super) fn read(bind: &Bind) -> Result<Vec<DataCheck>, Vec<Problem>> {
     }
 }
 
-fn one(kind: &str, with: &Node, bind: &Bind) -> Result<DataCheck, Vec<Problem>> {
-    let expectation = |text: &str| {
-        Expectation::parse(text).map_err(|error| {
+/// The entries that a kind of data understands.
+fn words(kind: &DatasetKind) -> &'static [&'static str] {
+    match kind {
+        DatasetKind::Postgres(_) => &["sql", "newest", "rows"],
+        DatasetKind::Redis(_) => &["redis", "newest", "keys"],
+        DatasetKind::Files(_) => &["files", "bytes", "newest", "file"],
+    }
+}
+
+fn one(
+    word: &str,
+    with: &Node,
+    bind: &Bind,
+    kind: &DatasetKind,
+) -> Result<DataCheck, Vec<Problem>> {
+    let check = |question: Question, expect: &str| {
+        let expectation = Expectation::parse(expect).map_err(|error| {
             vec![Problem::error(
                 "bad-expectation",
                 with.place_of("expect"),
                 error.to_string(),
             )]
+        })?;
+        Ok(DataCheck {
+            question,
+            test: Test::Expect(expectation),
         })
     };
-    match kind {
-        "sql" => {
+    let newest = |question: Question, within: Option<&str>, or: Option<Or>| {
+        Ok(DataCheck {
+            question,
+            test: Test::Newest {
+                within: limit(within, with, bind)?,
+                or_fail: or.is_some(),
+            },
+        })
+    };
+    match (kind, word) {
+        (DatasetKind::Postgres(_), "sql") => {
             let args: SqlArgs = decode_args(with)?;
-            Ok(DataCheck::Sql {
-                expect: expectation(&args.expect)?,
-                query: args.query,
-            })
+            check(Question::new(args.query), &args.expect)
         }
-        "newest" => {
+        (DatasetKind::Postgres(_), "newest") => {
             let args: NewestArgs = decode_args(with)?;
-            let within = match args.within.as_deref() {
-                None => None,
-                Some("rpo") if bind.rpo.is_some() => bind.rpo,
-                Some("rpo") => {
-                    let words = "the plan promises no `rpo`";
-                    return Err(vec![
-                        Problem::error("no-rpo", with.place_of("within"), words)
-                            .help("objectives: { rpo: 15m }"),
-                    ]);
-                }
-                Some(text) => match Span::parse(text) {
-                    Ok(span) => Some(span.0),
-                    Err(error) => {
-                        return Err(vec![Problem::error(
-                            "bad-duration",
-                            with.place_of("within"),
-                            error.to_string(),
-                        )]);
-                    }
-                },
-            };
-            Ok(DataCheck::Newest {
-                query: args.query,
-                within,
-                or_fail: args.or.is_some(),
-            })
+            newest(Question::new(args.query), args.within.as_deref(), args.or)
         }
-        "rows" => {
+        (DatasetKind::Postgres(_), "rows") => {
             let args: RowsArgs = decode_args(with)?;
-            let parts: Vec<&str> = args.table.split('.').collect();
-            if parts.len() > 2
-                || parts
-                    .iter()
-                    .any(|part| part.is_empty() || part.contains('"'))
-            {
-                let words = format!("`{}` is neither `table` nor `schema.table`", args.table);
-                return Err(vec![Problem::error(
-                    "bad-table",
-                    with.place_of("table"),
-                    words,
-                )]);
-            }
-            let table = parts
-                .iter()
-                .map(|part| format!("\"{part}\""))
-                .collect::<Vec<_>>()
-                .join(".");
-            Ok(DataCheck::Rows {
-                table,
-                expect: expectation(&args.expect)?,
-            })
+            let table = table(&args.table, with)?;
+            check(
+                Question::new(format!("select count(*) from {table}")),
+                &args.expect,
+            )
         }
-        other => {
+        (DatasetKind::Redis(_), "redis") => {
+            let args: RedisArgs = decode_args(with)?;
+            check(reading(args.query, args.database, with)?, &args.expect)
+        }
+        (DatasetKind::Redis(_), "newest") => {
+            let args: NewestKeyArgs = decode_args(with)?;
+            let question = reading(args.query, args.database, with)?;
+            newest(question, args.within.as_deref(), args.or)
+        }
+        (DatasetKind::Redis(_), "keys") => {
+            let args: CountArgs = decode_args(with)?;
+            check(Question::all_keys(), &args.expect)
+        }
+        (DatasetKind::Files(_), "files" | "bytes") => {
+            let args: CountArgs = decode_args(with)?;
+            check(Question::new(word), &args.expect)
+        }
+        (DatasetKind::Files(_), "newest") => {
+            let args: NewestFileArgs = decode_args(with)?;
+            newest(Question::new("newest"), args.within.as_deref(), args.or)
+        }
+        (DatasetKind::Files(_), "file") => {
+            let args: FileArgs = decode_args(with)?;
+            let inside = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+            if !inside(&args.path) || args.path.chars().any(char::is_control) {
+                let words = format!("`{}` is no path below the folder", args.path);
+                let problem = Problem::error("bad-path", with.place_of("path"), words);
+                return Err(vec![problem]);
+            }
+            match args.sha256 {
+                None => check(Question::new(format!("present {}", args.path)), "= 'yes'"),
+                Some(sha256)
+                    if sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()) =>
+                {
+                    let sha256 = format!("= '{}'", sha256.to_ascii_lowercase());
+                    check(Question::new(format!("sha256 {}", args.path)), &sha256)
+                }
+                Some(_) => Err(vec![Problem::error(
+                    "bad-hash",
+                    with.place_of("sha256"),
+                    "a SHA-256 is 64 hexadecimal digits",
+                )]),
+            }
+        }
+        (kind, other) => {
+            let known = words(kind);
             let problem = Problem::error(
                 "not-a-data-check",
                 &with.place,
-                format!("`{other}` cannot verify a dataset"),
+                format!("`{other}` cannot verify a `{}` dataset", kind.word()),
             );
-            Err(vec![match nearest(other, ["sql", "newest", "rows"]) {
+            Err(vec![match nearest(other, known.iter().copied()) {
                 Some(near) => problem.help(format!("did you mean `{near}`?")),
-                None => problem.help("use `sql`, `newest` or `rows`; a `check.*` kind can be a step of its own after this one"),
+                None => problem.help(format!(
+                    "use `{}`; a `check.*` kind can be a step of its own after this one",
+                    known.join("`, `")
+                )),
             }])
         }
     }
+}
+
+/// How much older than the loss the newest record may be.
+fn limit(within: Option<&str>, with: &Node, bind: &Bind) -> Result<Option<Duration>, Vec<Problem>> {
+    match within {
+        None => Ok(None),
+        Some("rpo") if bind.rpo.is_some() => Ok(bind.rpo),
+        Some("rpo") => Err(vec![
+            Problem::error(
+                "no-rpo",
+                with.place_of("within"),
+                "the plan promises no `rpo`",
+            )
+            .help("objectives: { rpo: 15m }"),
+        ]),
+        Some(text) => match Span::parse(text) {
+            Ok(span) => Ok(Some(span.0)),
+            Err(error) => Err(vec![Problem::error(
+                "bad-duration",
+                with.place_of("within"),
+                error.to_string(),
+            )]),
+        },
+    }
+}
+
+/// A table's name as SQL wants it.
+fn table(name: &str, with: &Node) -> Result<String, Vec<Problem>> {
+    let parts: Vec<&str> = name.split('.').collect();
+    if parts.len() > 2
+        || parts
+            .iter()
+            .any(|part| part.is_empty() || part.contains('"'))
+    {
+        let words = format!("`{name}` is neither `table` nor `schema.table`");
+        return Err(vec![Problem::error(
+            "bad-table",
+            with.place_of("table"),
+            words,
+        )]);
+    }
+    let parts: Vec<String> = parts.iter().map(|part| format!("\"{part}\"")).collect();
+    Ok(parts.join("."))
+}
+
+/// A Redis command that only reads.
+fn reading(query: String, database: u32, with: &Node) -> Result<Question, Vec<Problem>> {
+    check_reading(&query, with).map_err(|problem| vec![problem])?;
+    Ok(Question {
+        words: query,
+        database,
+    })
+}
+
+/// A check must not be able to change what it looks at.
+pub(super) fn check_reading(query: &str, with: &Node) -> Result<(), Problem> {
+    if redis::is_reading(query) {
+        return Ok(());
+    }
+    let words = format!("`{}` is none of the commands that only read", query.trim());
+    let problem = Problem::error("not-reading", with.place_of("query"), words);
+    Err(problem.help(format!(
+        "one line that begins with: {}",
+        redis::READING.join(", ")
+    )))
 }
 
 /// The newest record that was seen, and the plan's limit for it.
@@ -177,44 +321,25 @@ pub(super) struct Newest {
     pub(super) limit: Option<Duration>,
 }
 
-/// Asks the list of one database. An answer that is wrong fails with `Verify`.
+/// Asks the list of one copy. An answer that is wrong fails with `Verify`.
 pub(super) async fn ask(
     checks: &[DataCheck],
-    psql: &Psql,
-    database: &str,
+    copy: &dyn DataCopy,
     lost_at: jiff::Timestamp,
 ) -> Result<(Vec<Evidence>, Option<Newest>), Failure> {
-    let mut evidence = Vec::new();
     let mut oldest: Option<Newest> = None;
-    let inventory = psql.inventory(database, PATIENCE).await?;
-    evidence.extend(
-        inventory
-            .judge(database)?
-            .into_iter()
-            .map(|finding| Evidence::new(database, finding.what)),
-    );
+    let name = copy.name();
+    let mut evidence: Vec<Evidence> = copy
+        .inspect()
+        .await?
+        .into_iter()
+        .map(|finding| Evidence::new(&name, finding.what))
+        .collect();
     for check in checks {
-        match check {
-            DataCheck::Sql { query, expect } => {
-                evidence.push(psql.expect(database, query, expect, PATIENCE).await?)
-            }
-            DataCheck::Rows { table, expect } => {
-                evidence.push(
-                    psql.expect(
-                        database,
-                        &format!("select count(*) from {table}"),
-                        expect,
-                        PATIENCE,
-                    )
-                    .await?,
-                );
-            }
-            DataCheck::Newest {
-                query,
-                within,
-                or_fail,
-            } => {
-                let newest = psql.newest(database, query, lost_at, PATIENCE).await?;
+        match &check.test {
+            Test::Expect(expect) => evidence.push(copy.expect(&check.question, expect).await?),
+            Test::Newest { within, or_fail } => {
+                let newest = copy.newest(&check.question, lost_at).await?;
                 let words = format!(
                     "{} ({})",
                     newest.at,
@@ -228,7 +353,7 @@ pub(super) async fn ask(
                     );
                     return Err(Failure::new(Reason::Verify, words));
                 }
-                evidence.push(Evidence::new(query.trim(), words));
+                evidence.push(Evidence::new(check.question.words.trim(), words));
                 // Several questions: the dataset is as old as its oldest part.
                 if oldest.as_ref().is_none_or(|known| newest.at < known.at) {
                     oldest = Some(Newest {

@@ -1,7 +1,6 @@
-//! `dataset.restore`: brings a database back from its newest good backup under a new name, asks the data, and only
+//! `dataset.restore`: brings a dataset back from its newest good backup under a new name, asks the data, and only
 //! then swaps it in. A backup that turns out to be damaged, or data that is wrong, leads to a question: the next older one?
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::backups::{Candidate, candidates, dataset, form, places};
 use super::check_backups::{dataset_named, examine};
 use super::data_checks::{self, DataCheck};
+use super::data_kinds::{Wanted, restoration};
 use super::{Action, Bind, Context, Verb, Verified, host_named};
 use crate::codec;
-use crate::dataset::postgres::{Psql, Restoration, Site, Spec, Stand};
-use crate::dataset::{Artifact, Progress, deliver};
+use crate::dataset::{Artifact, Progress, Restore, Stand, deliver};
 use crate::event::{Ask, AskKind};
-use crate::inventory::{DatasetKind, Key};
+use crate::inventory::Key;
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;
@@ -35,7 +34,7 @@ pub struct DatasetRestore {
     point: String,
     /// `newest`, or the store that is asked first where several hold equally young backups.
     prefer: Option<String>,
-    /// A database of that name that this run did not make is set aside and kept until `dr-plan release`.
+    /// What is there and this run did not make is set aside and kept until `dr-plan release`.
     #[serde(default)]
     replace: bool,
     #[serde(skip)]
@@ -114,9 +113,11 @@ impl Verb for DatasetRestore {
                 words,
             ));
         }
-        match data_checks::read(bind) {
-            Ok(checks) => self.checks = checks,
-            Err(found) => problems.extend(found),
+        if let Some(dataset) = bind.inventory.datasets.get(&self.dataset) {
+            match data_checks::read(bind, &dataset.kind) {
+                Ok(checks) => self.checks = checks,
+                Err(found) => problems.extend(found),
+            }
         }
         if problems.is_empty() {
             Ok(Box::new(self))
@@ -124,35 +125,6 @@ impl Verb for DatasetRestore {
             Err(problems)
         }
     }
-}
-
-/// The server's version when the inventory does not say: that of Debian 12.
-const VERSION: u32 = 15;
-
-fn spec_of(cx: &Context, name: &str, replace: bool) -> Result<Spec, Failure> {
-    let DatasetKind::Postgres(postgres) = &dataset(cx, name)?.kind;
-    Ok(Spec {
-        database: postgres.database.clone(),
-        owner: postgres
-            .owner
-            .clone()
-            .unwrap_or_else(|| postgres.database.clone()),
-        version: postgres.version.unwrap_or(VERSION),
-        missing_roles: Default::default(),
-        replace,
-        site: Site::default(),
-    })
-}
-
-/// The database of a dataset.
-pub(super) fn database_of(cx: &Context, name: &str) -> Result<String, Failure> {
-    Ok(spec_of(cx, name, false)?.database)
-}
-
-/// Questions to the database of a dataset on a host.
-pub(super) fn psql_of(cx: &Context, name: &str, host: &str) -> Result<Psql, Failure> {
-    let spec = spec_of(cx, name, false)?;
-    Ok(Psql::new(cx.host(host)?, spec.site, spec.version))
 }
 
 /// Passes what a job says on to the run.
@@ -191,16 +163,16 @@ impl DatasetRestore {
         (cx.adopted_attempts() + cx.attempt.max(1)) * 100 + Self::refused(cx).len() as u32
     }
 
-    fn restoration(&self, cx: &Context, label: &str) -> Result<Restoration, Failure> {
-        let spec = spec_of(cx, &self.dataset, self.replace)?;
-        Restoration::new(
-            cx.host(&self.host)?,
-            spec,
-            cx.owner(),
-            cx.step.clone(),
-            Self::job_number(cx),
-            label,
-        )
+    async fn restoration(&self, cx: &Context, label: &str) -> Result<Box<dyn Restore>, Failure> {
+        let wanted = Wanted {
+            dataset: &self.dataset,
+            host: &self.host,
+            replace: self.replace,
+            checks: &self.checks,
+            attempt: Self::job_number(cx),
+            backup: label,
+        };
+        restoration(cx, &wanted).await
     }
 
     fn point(&self) -> Option<Timestamp> {
@@ -301,6 +273,7 @@ impl DatasetRestore {
         &self,
         cx: &Context,
         chosen: &Chosen,
+        restoration: &dyn Restore,
     ) -> Result<(Artifact, Option<codec::Form>), Failure> {
         let dataset = dataset(cx, &self.dataset)?;
         let source = dataset.backups.get(chosen.source).ok_or_else(|| {
@@ -321,14 +294,14 @@ impl DatasetRestore {
         };
         let store = cx.services.store(&chosen.store)?;
         let host = cx.host(&self.host)?;
-        let site = Site::default();
+        let (owner, folder) = restoration.delivery();
         let delivered = deliver(
             &*store,
             &chosen.path,
             chosen.bytes,
             &*host,
-            site.run_as.as_deref(),
-            site.folder.as_deref(),
+            owner,
+            folder,
             URL_VALID,
         )
         .await?;
@@ -346,15 +319,14 @@ impl DatasetRestore {
     }
 
     /// Stages and asks the data; a failure with reason `Damaged` means that this backup will not do.
-    async fn stage(&self, cx: &Context, chosen: &Chosen) -> Result<Restoration, Failure> {
-        let restoration = self.restoration(cx, &chosen.label)?;
-        let seen = restoration.observe().await?;
-        match seen.stand {
+    async fn stage(&self, cx: &Context, chosen: &Chosen) -> Result<Box<dyn Restore>, Failure> {
+        let restoration = self.restoration(cx, &chosen.label).await?;
+        match restoration.stand().await? {
             Stand::Live | Stand::Closing => return Ok(restoration),
             Stand::Ready => {}
             Stand::Foreign { what } => return Err(Failure::new(Reason::Refused, what)),
             Stand::Absent | Stand::Staging | Stand::Running { .. } | Stand::CannotTell { .. } => {
-                let (artifact, declared) = self.artifact(cx, chosen).await?;
+                let (artifact, declared) = self.artifact(cx, chosen, &*restoration).await?;
                 let report = restoration
                     .stage(&artifact, declared, DEADLINE, &mut Told(cx))
                     .await?;
@@ -365,13 +337,7 @@ impl DatasetRestore {
                 .await?;
             }
         }
-        let asked = data_checks::ask(
-            &self.checks,
-            &restoration.psql(),
-            &restoration.names().staged,
-            cx.lost_at,
-        )
-        .await;
+        let asked = data_checks::ask(&self.checks, &*restoration.copy(false), cx.lost_at).await;
         match asked {
             Ok(_) => Ok(restoration),
             Err(failure) if failure.reason == Reason::Verify => {
@@ -420,7 +386,11 @@ impl Action for DatasetRestore {
 
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
         let label = Self::chosen(cx).map_or_else(|| "none".to_string(), |chosen| chosen.label);
-        Ok(self.restoration(cx, &label)?.observe().await?.observation())
+        let restoration = self.restoration(cx, &label).await?;
+        Ok(restoration
+            .stand()
+            .await?
+            .observation(&restoration.staged()))
     }
 
     async fn apply(&self, cx: &Context) -> Result<(), Failure> {
@@ -460,21 +430,17 @@ impl Action for DatasetRestore {
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
         let chosen =
             Self::chosen(cx).ok_or_else(|| Failure::new(Reason::Verify, "no backup was chosen"))?;
-        let restoration = self.restoration(cx, &chosen.label)?;
-        let seen = restoration.observe().await?;
-        if seen.stand != Stand::Live {
+        let restoration = self.restoration(cx, &chosen.label).await?;
+        let live = restoration.live();
+        let stand = restoration.stand().await?;
+        if stand != Stand::Live {
             return Err(Failure::new(
                 Reason::Verify,
-                format!(
-                    "`{}` is not live: {:?}",
-                    restoration.names().live,
-                    seen.stand
-                ),
+                format!("`{live}` is not live: {stand:?}"),
             ));
         }
-        let live = restoration.names().live.clone();
         let (evidence, newest) =
-            data_checks::ask(&self.checks, &restoration.psql(), &live, cx.lost_at).await?;
+            data_checks::ask(&self.checks, &*restoration.copy(true), cx.lost_at).await?;
         let mut verified = Verified::seen(
             format!("`{live}` on {}", self.host),
             format!("live, restored from {}", chosen.label),
@@ -482,10 +448,7 @@ impl Action for DatasetRestore {
         verified.evidence.extend(evidence);
         if let Some(kept) = cx.noted_text("kept") {
             verified = verified
-                .and(
-                    "the database that was there before",
-                    format!("is kept as `{kept}`"),
-                )
+                .and("what was there before", format!("is kept as `{kept}`"))
                 .with("kept", kept);
         }
         let newest_at = newest
@@ -512,13 +475,11 @@ impl Action for DatasetRestore {
         let (Some(kept), Some(chosen)) = (cx.noted_text("kept"), Self::chosen(cx)) else {
             return Ok(None);
         };
-        let seen = self.restoration(cx, &chosen.label)?.observe().await?;
-        if let Stand::CannotTell { why } = seen.stand {
-            return Err(Failure::new(Reason::Unreachable, why));
-        }
-        Ok(seen.kept.map(|database| {
-            let size = crate::units::bytes(database.bytes);
-            format!("database `{kept}` on {}, {size}", self.host)
+        let restoration = self.restoration(cx, &chosen.label).await?;
+        let bytes = restoration.kept(&kept).await?;
+        Ok(bytes.map(|bytes| {
+            let size = crate::units::bytes(bytes);
+            format!("`{kept}` on {}, {size}", self.host)
         }))
     }
 
@@ -526,7 +487,7 @@ impl Action for DatasetRestore {
         let Some(chosen) = Self::chosen(cx) else {
             return Ok(());
         };
-        let restoration = self.restoration(cx, &chosen.label)?;
+        let restoration = self.restoration(cx, &chosen.label).await?;
         restoration.release(&mut Told(cx)).await
     }
 
@@ -534,11 +495,11 @@ impl Action for DatasetRestore {
         let Some(chosen) = Self::chosen(cx) else {
             return Ok(Vec::new());
         };
-        let restoration: Arc<Restoration> = Arc::new(self.restoration(cx, &chosen.label)?);
+        let restoration = self.restoration(cx, &chosen.label).await?;
         restoration.swap_back(&mut Told(cx)).await?;
         restoration.drop_staged(&mut Told(cx)).await?;
         Ok(vec![Evidence::new(
-            format!("`{}` on {}", restoration.names().live, self.host),
+            format!("`{}` on {}", restoration.live(), self.host),
             "as it was before",
         )])
     }

@@ -1,4 +1,4 @@
-//! `dataset.verify`: asks a database on a host the questions of the `verify:` list, without changing anything.
+//! `dataset.verify`: asks a dataset on a host the questions of the `verify:` list, without changing anything.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::check_backups::dataset_named;
 use super::data_checks::{self, DataCheck};
-use super::dataset_restore::{database_of, psql_of};
+use super::data_kinds::live_copy;
 use super::{Action, Bind, Context, Look, Verb, Verified, host_named};
 use crate::kind::{Effect, Failure, Reason, Undo};
 use crate::problem::Problem;
@@ -20,7 +20,7 @@ use crate::yaml::Node;
 pub struct DatasetVerify {
     /// A dataset of the inventory.
     dataset: String,
-    /// The host that runs its database.
+    /// The host that it lives on.
     host: String,
     #[serde(skip)]
     #[schemars(skip)]
@@ -39,9 +39,11 @@ impl Verb for DatasetVerify {
         let mut problems = Vec::new();
         problems.extend(dataset_named(&self.dataset, args, "dataset", bind).err());
         problems.extend(host_named(&self.host, args, "host", bind).err());
-        match data_checks::read(bind) {
-            Ok(checks) => self.checks = checks,
-            Err(found) => problems.extend(found),
+        if let Some(dataset) = bind.inventory.datasets.get(&self.dataset) {
+            match data_checks::read(bind, &dataset.kind) {
+                Ok(checks) => self.checks = checks,
+                Err(found) => problems.extend(found),
+            }
         }
         if problems.is_empty() {
             Ok(Box::new(self))
@@ -58,9 +60,8 @@ impl Look for DatasetVerify {
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
-        let psql = psql_of(cx, &self.dataset, &self.host)?;
-        let database = database_of(cx, &self.dataset)?;
-        let (evidence, newest) = data_checks::ask(&self.checks, &psql, &database, cx.lost_at)
+        let copy = live_copy(cx, &self.dataset, &self.host).await?;
+        let (evidence, newest) = data_checks::ask(&self.checks, &*copy, cx.lost_at)
             .await
             .map_err(|failure| {
                 // Data that is wrong does not become right by asking again.

@@ -9,10 +9,12 @@ mod backups;
 mod check_backups;
 mod check_dns;
 mod check_http;
+mod check_redis;
 mod check_sql;
 mod check_tcp;
 mod context;
 mod data_checks;
+mod data_kinds;
 mod dataset_restore;
 mod dataset_verify;
 mod dns_names;
@@ -277,6 +279,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<check_http::CheckHttp>(),
     Kind::of::<check_tcp::CheckTcp>(),
     Kind::of::<check_sql::CheckSql>(),
+    Kind::of::<check_redis::CheckRedis>(),
     Kind::of::<check_dns::CheckDns>(),
     Kind::of::<dns_switch::DnsSwitch>(),
     Kind::of::<check_dns::DnsWait>(),
@@ -301,7 +304,6 @@ pub const LATER: &[&str] = &[
     "postgres.table",
     "compose.up",
     "check.tls",
-    "check.redis",
     "check.command",
     "dns.ttl",
 ];

@@ -7,6 +7,7 @@ dr_sniff() {
     28b52ffd*) echo zstd ;;
     fd377a585a00*) echo xz ;;
     5047444d50*) echo custom ;;
+    524544495330*) echo rdb ;;
     2d2d0a2d2d20506f737467726553514c20646174616261736520636c757374657220*) echo cluster ;;
     2d2d0a2d2d20506f737467726553514c2064617461626173652064756d70*) echo plain ;;
     6167652d656e6372797074696f6e2e6f72672f7631*) echo age ;;
@@ -15,7 +16,12 @@ dr_sniff() {
     53616c7465645f5f*) echo openssl ;;
     8c??04* | 8c??05* | 8c??06* | c3??04* | c3??05* | c3??06*) echo gpg ;;
     84??02* | 84??03* | 84??06* | c1??02* | c1??03* | c1??06* | 85????02* | 85????03* | 85????06*) echo gpg_recipient ;;
-    *) echo unknown ;;
+    *)
+      # The magic of tar stands at byte 257.
+      case "$(printf '%s' "$dr_hex" | cut -c 515-524)" in
+        7573746172) echo tar ;;
+        *) echo unknown ;;
+      esac ;;
   esac
 }
 
@@ -99,7 +105,11 @@ dr_decode() {
     gpg | age) dr_inside='' ;;
     *) dr_inside=$dr_outer; dr_has_unpacker "$dr_outer" ;;
   esac
-  if [ "$dr_inside" = custom ] || [ "$dr_inside" = plain ] || [ "$dr_inside" = cluster ]; then
+  case "$dr_inside" in
+    custom | plain | cluster | rdb | tar) dr_bare=1 ;;
+    *) dr_bare=0 ;;
+  esac
+  if [ "$dr_bare" = 1 ]; then
     ln -f -- "$dr_in" "$dr_out"
   else
     dr_free=$(df -Pk -- "$(dirname -- "$dr_out")" | awk 'NR == 2 { print $4 }')

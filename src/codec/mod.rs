@@ -207,6 +207,10 @@ pub enum Form {
     Plain,
     /// `pg_dump --format=custom`.
     Custom,
+    /// A Redis RDB file.
+    Rdb,
+    /// A tar archive.
+    Tar,
 }
 
 impl Form {
@@ -215,6 +219,8 @@ impl Form {
         match word {
             "plain" => Some(Form::Plain),
             "custom" => Some(Form::Custom),
+            "rdb" => Some(Form::Rdb),
+            "tar" => Some(Form::Tar),
             _ => None,
         }
     }
@@ -224,6 +230,8 @@ impl Form {
         match self {
             Form::Plain => Content::PostgresPlain,
             Form::Custom => Content::PostgresCustom,
+            Form::Rdb => Content::Redis,
+            Form::Tar => Content::Tar,
         }
     }
 }
@@ -233,6 +241,8 @@ impl fmt::Display for Form {
         f.write_str(match self {
             Form::Plain => "plain",
             Form::Custom => "custom",
+            Form::Rdb => "rdb",
+            Form::Tar => "tar",
         })
     }
 }

@@ -36,7 +36,10 @@ mod tests {
 
     #[test]
     fn the_host_and_the_orchestrator_tell_the_same_content() {
+        let mut tar = vec![b'x'; 512];
+        tar[257..262].copy_from_slice(b"ustar");
         let samples: &[&[u8]] = &[
+            &tar,
             b"",
             b"\x1f\x8b\x08\0\0",
             b"\x28\xb5\x2f\xfd\0",
@@ -68,6 +71,8 @@ mod tests {
                 Content::GpgRecipient => "gpg_recipient",
                 Content::OpenSsl => "openssl",
                 Content::Age => "age",
+                Content::Redis => "rdb",
+                Content::Tar => "tar",
                 _ => "unknown",
             };
             assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::codec::Key;
+use crate::codec::{Encryption, Form, Key};
 use crate::kind::{Failure, Reason};
 use crate::secret::Secret;
 use crate::store::{Fetch, Store};
@@ -38,6 +38,48 @@ impl Artifact {
     pub(crate) fn tag(&self) -> String {
         let sha256 = self.sha256.as_deref().unwrap_or("");
         tag(&format!("{} {} {sha256}", self.label, self.bytes))
+    }
+
+    /// What the host needs of a program to open it.
+    pub(crate) fn key_word(&self) -> &'static str {
+        match self.key.as_ref().map(Key::encryption) {
+            Some(Encryption::Gpg) => "gpg",
+            Some(Encryption::Age) => "age",
+            _ => "none",
+        }
+    }
+
+    /// Hands everything to a script that the recipe for obtaining a backup asks for.
+    pub(crate) fn hand_to(
+        &self,
+        script: Script,
+        declared: Option<Form>,
+    ) -> Result<Script, Failure> {
+        let mut script = script
+            .value("BYTES", self.bytes.to_string())
+            .value("SHA256", self.sha256.clone().unwrap_or_default())
+            .value("TAG", self.tag())
+            .value("KEY", self.key_word())
+            .value(
+                "FORM",
+                declared.map(|form| form.to_string()).unwrap_or_default(),
+            );
+        script = match &self.source {
+            Source::Url(url) => {
+                if url.expose().contains(['\n', '\r', '\0']) {
+                    return Err(Failure::new(
+                        Reason::Refused,
+                        "the presigned URL holds a line break",
+                    ));
+                }
+                script.value("DELIVERED", "").secret("URL", url.clone())
+            }
+            Source::Delivered(folder) => script.value("DELIVERED", folder),
+        };
+        if let Some(key) = &self.key {
+            script = script.secret("KEY", key.secret().clone());
+        }
+        Ok(script)
     }
 }
 

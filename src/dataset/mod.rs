@@ -2,8 +2,22 @@
 //! journals: an action calls it and hands in where progress goes.
 
 mod artifact;
+mod copy;
+mod expect;
+pub mod files;
 mod follow;
+mod kept;
+mod mark;
 pub mod postgres;
+pub mod redis;
+mod restore;
 
 pub use artifact::{Artifact, Source, deliver};
+pub use copy::{DataCopy, Newest, Question};
+pub use expect::{ExpectError, Expectation};
 pub use follow::{JobReport, Progress, Silent, follow};
+use kept::kept_bytes;
+pub use restore::{Restore, Stand};
+
+/// From the store's bytes to one opened file on the host; needs the recipes of [`crate::codec`] before it.
+const OBTAIN: &str = include_str!("obtain.sh");

@@ -173,10 +173,14 @@ pub(super) struct AgeText {
 /// Something that must come back.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["redis", "files", "config", "mysql", "sqlite", "keep", "copies", "schedule"]))]
+#[schemars(extend("x-later" = ["config", "mysql", "sqlite", "keep", "copies", "schedule"]))]
 pub(super) struct DatasetText {
     /// A PostgreSQL database.
     pub postgres: Option<Postgres>,
+    /// A Redis server with an append-only file.
+    pub redis: Option<Redis>,
+    /// A tree of files.
+    pub files: Option<Files>,
     /// Where its backups lie; the first that has what is wanted serves.
     #[serde(default)]
     pub backups: Vec<BackupText>,
@@ -199,6 +203,41 @@ pub struct Postgres {
     pub owner: Option<String>,
 }
 
+/// A Redis server with an append-only file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// The host that it runs on.
+    pub host: String,
+    /// The unit that runs it, by default `redis-server`.
+    pub service: Option<String>,
+    /// Where it listens on its host, by default 127.0.0.1.
+    pub address: Option<String>,
+    /// The port, by default 6379.
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
+    /// A unix socket, instead of address and port.
+    pub socket: Option<String>,
+    /// The user of its access control list, where it is not `default`.
+    pub user: Option<String>,
+    /// The password (`requirepass`).
+    pub password: Option<SecretRef>,
+}
+
+/// A tree of files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The host that it lies on.
+    pub host: String,
+    /// The folder: an absolute path.
+    pub path: String,
+    /// `user` or `user:group` that gets every file; by default as in the archive, by number.
+    pub owner: Option<String>,
+    /// The folder of the archive that becomes this one; by default its top.
+    pub within: Option<String>,
+}
+
 /// Where backups of a dataset lie.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -209,8 +248,7 @@ pub(super) struct BackupText {
     /// The path in the store, with `{time}` or `{time:%Y%m%d}` where the time stands.
     pub path: String,
     /// How the dump was made.
-    #[serde(default)]
-    pub form: Form,
+    pub form: Option<Form>,
     /// How it was compressed.
     #[serde(default)]
     pub compressed: Compression,
@@ -223,15 +261,18 @@ pub(super) struct BackupText {
 }
 
 /// How a dump was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(extend("x-later" = ["directory", "tar", "basebackup"]))]
+#[schemars(extend("x-later" = ["directory", "basebackup"]))]
 pub enum Form {
-    /// `pg_dump`: SQL.
-    #[default]
+    /// postgres: `pg_dump`, SQL.
     Plain,
-    /// `pg_dump -Fc`.
+    /// postgres: `pg_dump -Fc`.
     Custom,
+    /// redis: an RDB file.
+    Rdb,
+    /// files: a tar archive.
+    Tar,
 }
 
 /// How a backup was compressed.

@@ -259,13 +259,22 @@ impl<'a> Draft<'a> {
         node: &'a Node,
         text: DatasetText,
     ) -> Option<Dataset> {
-        let Some(postgres) = text.postgres else {
-            return self.no_kind(key, node, "postgres");
+        let mut kinds = Vec::new();
+        kinds.extend(text.postgres.map(DatasetKind::Postgres));
+        kinds.extend(text.redis.map(|mut redis| {
+            redis.password = redis.password.map(|secret| secret.beside(self.folder));
+            DatasetKind::Redis(redis)
+        }));
+        if let Some(files) = text.files {
+            self.check_files(node.get("files").unwrap_or(node), &files);
+            kinds.push(DatasetKind::Files(files));
+        }
+        let kind = match kinds.len() {
+            0 => return self.no_kind(key, node, "postgres`, `redis` or `files"),
+            1 => kinds.remove(0),
+            _ => return self.two_kinds(node, kinds[0].word(), kinds[1].word()),
         };
-        if let Some(host) = node
-            .get("postgres")
-            .and_then(|postgres| postgres.get("host"))
-        {
+        if let Some(host) = node.get(kind.word()).and_then(|kind| kind.get("host")) {
             self.known(host, "hosts", "host");
         }
         let written = node.get("backups").map(Node::items).unwrap_or_default();
@@ -282,18 +291,50 @@ impl<'a> Draft<'a> {
         let backups = written
             .iter()
             .zip(text.backups)
-            .map(|(node, text)| self.backup(node, text))
+            .map(|(node, text)| self.backup(node, text, &kind))
             .collect();
         Some(Dataset {
             name: name.to_string(),
             place: key.place.clone(),
-            kind: DatasetKind::Postgres(postgres),
+            kind,
             backups,
             max_age: text.max_age,
         })
     }
 
-    fn backup(&mut self, node: &Node, text: BackupText) -> BackupSource {
+    /// Paths that mean one place, and nothing that a shell or a program could read as something else.
+    fn check_files(&mut self, node: &Node, files: &super::Files) {
+        let plain = |path: &str| {
+            !path.chars().any(char::is_control)
+                && path
+                    .split('/')
+                    .all(|part| !part.is_empty() && part != "." && part != "..")
+        };
+        let inside = files.path.strip_prefix('/').unwrap_or_default();
+        let mut wrong = |key: &str, words: &str| {
+            let problem = Problem::error("wrong-value", node.place_of(key), words);
+            self.problems.push(problem);
+        };
+        if !plain(inside) {
+            wrong(
+                "path",
+                "this is no absolute path of a folder, without `..` and a `/` at its end",
+            );
+        }
+        if let Some(within) = &files.within
+            && !plain(within)
+        {
+            wrong("within", "this is no path of a folder in the archive");
+        }
+        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+        if let Some(owner) = &files.owner
+            && (owner.is_empty() || owner.starts_with('-') || !owner.chars().all(name))
+        {
+            wrong("owner", "this is not `user` or `user:group`");
+        }
+    }
+
+    fn backup(&mut self, node: &Node, text: BackupText, kind: &DatasetKind) -> BackupSource {
         for (key, part, word) in [("store", "stores", "store"), ("key", "keys", "key")] {
             if let Some(name) = node.get(key) {
                 self.known(name, part, word);
@@ -321,11 +362,21 @@ impl<'a> Draft<'a> {
                 error.to_string(),
             ));
         }
+        let form = text.form.unwrap_or(kind.forms()[0]);
+        if let Some(node) = node.get("form")
+            && !kind.forms().contains(&form)
+        {
+            self.problems.push(Problem::error(
+                "wrong-form",
+                &node.place,
+                format!("this is no form of a `{}` backup", kind.word()),
+            ));
+        }
         BackupSource {
             place: node.place.clone(),
             store: text.store,
             path: text.path,
-            form: text.form,
+            form,
             compressed: text.compressed,
             key: text.key,
             checksums: text.checksums,

@@ -12,7 +12,8 @@ mod draft;
 mod load;
 
 pub use draft::{
-    Address, Compression, Form, LocalStore, Moment, Person, Postgres, S3Store, UrlStyle,
+    Address, Compression, Files, Form, LocalStore, Moment, Person, Postgres, Redis, S3Store,
+    UrlStyle,
 };
 pub use load::{load, read};
 
@@ -161,6 +162,30 @@ pub struct Dataset {
 pub enum DatasetKind {
     /// A PostgreSQL database.
     Postgres(Postgres),
+    /// A Redis server. Paths of secrets are resolved.
+    Redis(Redis),
+    /// A tree of files.
+    Files(Files),
+}
+
+impl DatasetKind {
+    /// Its key in an inventory.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Redis(_) => "redis",
+            Self::Files(_) => "files",
+        }
+    }
+
+    /// The forms that its backups may have; the first is meant where nothing is said.
+    pub fn forms(&self) -> &'static [Form] {
+        match self {
+            Self::Postgres(_) => &[Form::Plain, Form::Custom],
+            Self::Redis(_) => &[Form::Rdb],
+            Self::Files(_) => &[Form::Tar],
+        }
+    }
 }
 
 /// Where backups of a dataset lie and how they were made.

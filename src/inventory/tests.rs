@@ -200,8 +200,8 @@ fn what_is_not_carried_out_yet_says_so() {
         ("max_age: 25h", "schedule: \"0 3 * * *\"", "schedule"),
         (
             "postgres: { host: db-1, version: 15, database: shop, owner: shop }",
-            "redis: { host: db-1 }",
-            "redis",
+            "mysql: { host: db-1 }",
+            "mysql",
         ),
         ("local: { path: ../backups }", "sftp: { host: nas }", "sftp"),
         (
@@ -232,6 +232,12 @@ fn a_thing_is_of_exactly_one_kind() {
     );
     let both = with("at: other/eu }", "local: { path: x }, at: other/eu }");
     assert_eq!(messages(&both), ["it is `s3` or `local`, not both"]);
+    let both = with("max_age: 25h", "redis: { host: db-1 }\n    max_age: 25h");
+    assert_eq!(messages(&both), ["it is `postgres` or `redis`, not both"]);
+    assert_eq!(
+        messages(&with("form: custom", "form: rdb")),
+        ["this is no form of a `postgres` backup"]
+    );
 }
 
 #[test]

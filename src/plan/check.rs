@@ -19,7 +19,9 @@ pub struct Kinds<'a> {
 }
 
 /// What `verify` takes beside every `check.*`.
-const VERIFY: [&str; 4] = ["sql", "newest", "rows", "command"];
+const VERIFY: [&str; 9] = [
+    "sql", "newest", "rows", "redis", "keys", "files", "bytes", "file", "command",
+];
 
 /// Where templates may begin.
 const ROOTS: [&str; 4] = ["steps", "inputs", "hosts", "run"];
@@ -361,7 +363,7 @@ impl Examination<'_> {
             .push(match nearest(kind, all.chain(extra.iter().copied())) {
                 Some(right) => problem.instead(right),
                 None if verify => problem.help(
-                    "a step is verified by `sql`, `newest`, `rows`, `command` or a `check.*`",
+                    "a step is verified by `sql`, `newest`, `rows`, `redis`, `keys`, `files`, `bytes`, `file`, `command` or a `check.*`",
                 ),
                 None => problem.help("health is a list of `check.*`"),
             });

@@ -150,7 +150,7 @@ pub(super) struct StepText {
     pub critical: Option<bool>,
     /// What to do when the step's target was lost with its place.
     pub if_source_lost: Option<IfSourceLost>,
-    /// What is looked at to call the step done: `sql`, `newest`, `rows`, `command` or a `check.*`.
+    /// What is looked at to call the step done: the words of its dataset (`sql`, `newest`, ...) or a `check.*`.
     #[serde(default)]
     pub verify: Vec<BTreeMap<String, Value>>,
     /// The part of the report that it stands in.

@@ -65,7 +65,7 @@ pub struct Health {
 /// A `kind: {arguments}` in `verify` or `health`; templates not filled in yet.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// `sql`, `newest`, `rows`, `command` or `check.*`.
+    /// A word of its dataset (`sql`, `newest`, ...), `command` or `check.*`.
     pub kind: String,
     /// Where the kind was written.
     pub place: Place,

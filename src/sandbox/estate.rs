@@ -23,7 +23,7 @@ use super::machines::Machines as _;
 use super::names::{NamesError, TTL};
 use super::places;
 use super::secrets::WorldSecrets;
-use super::shop::{SCHEMA, SEED};
+use super::shop::{REDIS_SEED, SCHEMA, SEED};
 use super::surroundings::{Services, ZONE};
 
 /// The estate's name.
@@ -193,7 +193,7 @@ fn database_first_boot() -> Value {
             "path": "/etc/postgresql/15/main/conf.d/shop.conf",
             "content": include_str!("../../plans/files/shop/postgresql-shop.conf"),
         }],
-        "packages": ["postgresql-15"],
+        "packages": ["postgresql-15", "redis-server"],
     })
 }
 
@@ -204,7 +204,23 @@ fn database_script(secrets: &WorldSecrets) -> String {
             "/etc/postgresql/15/main/pg_hba.conf",
             include_str!("../../plans/files/shop/pg_hba.conf"),
         ),
+        file(
+            "/etc/redis/redis.conf",
+            include_str!("../../plans/files/shop/redis.conf"),
+        ),
+        "umask 077\n".to_owned(),
+        file(
+            "/etc/redis/password.conf",
+            &format!("requirepass {}\n", secrets.shop_redis_password()),
+        ),
+        "umask 022\n".to_owned(),
         include_str!("estate/database.sh").to_owned(),
+        // Carts and sessions, as an application leaves them; redis-cli reads the password with the commands.
+        format!(
+            "redis-cli <<'END_OF_REDIS' | grep -qx 502\nAUTH {}\n{}END_OF_REDIS\n",
+            secrets.shop_redis_password(),
+            REDIS_SEED
+        ),
         // Letters and digits only, as all secrets of a world.
         format!(
             "sql postgres <<'END_OF_SQL'\n\

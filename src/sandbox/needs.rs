@@ -92,6 +92,7 @@ const PROGRAMS: &[(For, &str, &str)] = &[
     (For::Services, "sqlite3", "sqlite3"),
     (For::Services, "unbound", "unbound"),
     (For::Estate, "nginx", "nginx"),
+    (For::Estate, "redis-server", "redis-server"),
     (For::Estate, "curl", "curl"),
     (For::Estate, "gpg", "gpg"),
     (For::Estate, "gpg-agent", "gpg-agent"),

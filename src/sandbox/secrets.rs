@@ -13,7 +13,7 @@ pub const FOLDER: &str = "/run/dr-plan/secrets";
 
 /// A secret of the world: its file's name and its length in letters and digits. All of them are
 /// files of one line, without a newline at its end.
-const WORDS: [(&str, usize); 9] = [
+const WORDS: [(&str, usize); 10] = [
     ("s3_access_key", 20),
     ("s3_secret_key", 40),
     ("hcloud_token", 64),
@@ -23,6 +23,7 @@ const WORDS: [(&str, usize); 9] = [
     ("telegram_token", 40),
     ("backup_passphrase", 40),
     ("shop_database_password", 32),
+    ("shop_redis_password", 32),
 ];
 
 /// The file with the key pair that opens every host; its public half is beside it in `.pub`.
@@ -30,6 +31,9 @@ const LOGIN_KEY: &str = "login";
 
 /// What the shop's application reads: `SHOP_DATABASE_PASSWORD=...` in a file of its own.
 const SHOP_SECRET: &str = "shop_secret.env";
+
+/// What the shop's Redis reads: `requirepass ...` in a file of its own.
+const REDIS_SECRET: &str = "shop_redis.conf";
 
 /// The secrets of one world. It shows itself to no formatter.
 pub struct WorldSecrets {
@@ -83,6 +87,11 @@ impl WorldSecrets {
             let password = read(&folder.join("shop_database_password"))?;
             let line = format!("SHOP_DATABASE_PASSWORD={password}\n");
             write_new(&shop, line.as_bytes())?;
+        }
+        let redis = folder.join(REDIS_SECRET);
+        if !redis.exists() {
+            let password = read(&folder.join("shop_redis_password"))?;
+            write_new(&redis, format!("requirepass {password}\n").as_bytes())?;
         }
         if !folder.join(LOGIN_KEY).exists() {
             login_key(&folder.join(LOGIN_KEY))?;
@@ -141,6 +150,10 @@ impl WorldSecrets {
 
     pub fn shop_database_password(&self) -> &str {
         self.word("shop_database_password")
+    }
+
+    pub fn shop_redis_password(&self) -> &str {
+        self.word("shop_redis_password")
     }
 
     /// The private key that opens every host; never read into memory here.

@@ -291,9 +291,13 @@ fn judge_content(
     if let Some(form) = declared.form {
         match content {
             is if is == form.content() => findings.push(Finding::verified(format!("it is {is}"))),
-            Content::PostgresPlain | Content::PostgresCustom => findings.push(Finding::warning(
-                format!("it is {content}, declared is `form: {form}`; content decides"),
-            )),
+            Content::PostgresPlain | Content::PostgresCustom
+                if matches!(form, Form::Plain | Form::Custom) =>
+            {
+                findings.push(Finding::warning(format!(
+                    "it is {content}, declared is `form: {form}`; content decides"
+                )));
+            }
             other => {
                 let what = format!("it is {other}, declared is `form: {form}`");
                 refuse(what.clone());

@@ -3,6 +3,7 @@
 mod cluster;
 mod crash;
 mod doubles;
+mod files;
 mod refuse;
 mod roundtrip;
 mod server;

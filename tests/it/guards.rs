@@ -4,7 +4,9 @@
 mod address;
 mod canaries;
 mod cloud;
+mod files;
 mod gate;
+mod redis;
 mod restore;
 mod sampler;
 mod search;

@@ -2,7 +2,7 @@
 //! swapped in by rename. What stands where is written on the databases themselves (a comment), so that a crash at any
 //! point can be read from the cluster.
 
-mod expect;
+mod copy;
 mod observe;
 mod psql;
 mod restore;
@@ -12,12 +12,12 @@ mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use expect::{ExpectError, Expectation};
-pub use observe::{Database, Seen, Stand};
+pub use copy::Whole;
+pub use observe::{Database, Seen};
 pub use psql::Psql;
-pub use verify::{Inventory, Newest};
+pub use verify::Inventory;
 
-use crate::dataset::{JobReport, Progress, follow};
+use crate::dataset::{JobReport, Progress, follow, mark};
 use crate::ids::{RunId, StepId};
 use crate::kind::{Failure, Reason};
 use crate::transport::{JobId, Script, Transport};
@@ -133,23 +133,6 @@ impl Names {
     }
 }
 
-/// The words on a database that say whose it is: `dr-plan run=R step=S backup=B state=...`.
-fn mark_of_step(run: &RunId, step: &StepId) -> String {
-    format!("dr-plan run={run} step={step}")
-}
-
-fn encode(label: &str) -> String {
-    let mut out = String::new();
-    for byte in label.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._~:/-".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
 /// One restore of one database by one step of one run.
 #[derive(Clone)]
 pub struct Restoration {
@@ -208,11 +191,7 @@ impl Restoration {
     }
 
     fn mark(&self) -> String {
-        format!(
-            "{} backup={}",
-            mark_of_step(&self.run, &self.step),
-            encode(&self.backup)
-        )
+        mark::of_backup(&self.run, &self.step, &self.backup)
     }
 
     /// A script with everything that all parts need.
@@ -223,7 +202,7 @@ impl Restoration {
             .value("STAGED", &self.names.staged)
             .value("KEPT", &self.names.kept)
             .value("OWNER", &self.spec.owner)
-            .value("OURS", mark_of_step(&self.run, &self.step))
+            .value("OURS", mark::of_step(&self.run, &self.step))
             .value("MARK", self.mark())
             .value("RUN", self.run.as_str())
             .value("STEP", self.step.to_string())

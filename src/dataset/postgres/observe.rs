@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Restoration, mark_of_step};
-use crate::kind::{Failure, Observation, Reason};
+use super::Restoration;
+use crate::dataset::{Stand, mark};
+use crate::kind::{Failure, Reason};
 use crate::transport::JobState;
 
 /// One database as it stands.
@@ -27,36 +28,6 @@ pub struct Database {
     pub active: Option<String>,
 }
 
-/// How far a restore is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stand {
-    /// Nothing of this step is there, and nothing stands in the way.
-    Absent,
-    /// A job of this attempt is at work.
-    Running {
-        /// Which part: `stage`, `swap`, ...
-        part: &'static str,
-    },
-    /// A staged database that is not finished.
-    Staging,
-    /// Restored whole from this backup, not swapped in. Verify it, then [`Restoration::swap`].
-    Ready,
-    /// Restored whole from this backup, and the live one is closed for the swap: [`Restoration::swap`] goes on.
-    Closing,
-    /// Live, from this backup.
-    Live,
-    /// Something that this step did not make is in the way.
-    Foreign {
-        /// What it is.
-        what: String,
-    },
-    /// The question could not be answered.
-    CannotTell {
-        /// Why.
-        why: String,
-    },
-}
-
 /// All that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -68,46 +39,6 @@ pub struct Seen {
     pub staged: Option<Database>,
     /// The old one after a swap.
     pub kept: Option<Database>,
-}
-
-impl Seen {
-    /// In the words of the contract. *Partial* stands for all that `apply` can go on from.
-    pub fn observation(&self) -> Observation {
-        let staged = || {
-            self.staged
-                .as_ref()
-                .map_or_else(String::new, |d| format!("`{}`", d.name))
-        };
-        match &self.stand {
-            Stand::Absent => Observation::Absent,
-            Stand::Running { part } => Observation::Running {
-                what: format!("the {part} job of this step"),
-            },
-            Stand::Staging => Observation::Partial {
-                what: format!("{} was begun by this step and is not finished", staged()),
-            },
-            Stand::Ready => Observation::Partial {
-                what: format!("{} is restored and not swapped in", staged()),
-            },
-            Stand::Closing => Observation::Partial {
-                what: format!(
-                    "{} is restored and the swap is half way: the old database is closed",
-                    staged()
-                ),
-            },
-            Stand::Live => Observation::Done,
-            Stand::Foreign { what } => Observation::Foreign {
-                what: what.clone(),
-                hint: Some(
-                    "`replace: true` sets a database aside (it is kept until `dr-plan release`); `--adopt RUN` takes over what an earlier run made".into(),
-                ),
-            },
-            Stand::CannotTell { why } => Observation::CannotTell {
-                why: why.clone(),
-                hint: Some("is the server running? then `dr-plan resume`".into()),
-            },
-        }
-    }
 }
 
 const DATABASES: &str = "
@@ -196,7 +127,7 @@ impl Restoration {
                 what: format!("the PostgreSQL {} server is a standby", cluster.version),
             };
         }
-        let ours = format!("{} ", mark_of_step(&self.run, &self.step));
+        let ours = format!("{} ", mark::of_step(&self.run, &self.step));
         let mark = self.mark();
         let says = |database: &Option<Database>, words: &str| {
             database

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{MissingRoles, Restoration};
-use crate::codec::{DECODE, Encryption, FETCH, Form};
-use crate::dataset::{Artifact, JobReport, Progress, Source};
+use crate::codec::{DECODE, FETCH, Form};
+use crate::dataset::{Artifact, JobReport, OBTAIN, Progress, Source};
 use crate::kind::{Failure, Finding, Reason};
 use crate::transport::Script;
 
@@ -28,19 +28,11 @@ dr_place=${DR_FOLDER:-$(getent passwd "$(id -u)" | cut -d: -f6)}
 printf 'free %s\n' "$(df -Pk -- "$dr_place" | awk 'NR == 2 { print $4 }')"
 "#;
 
-fn key_word(artifact: &Artifact) -> &'static str {
-    match artifact.key.as_ref().map(crate::codec::Key::encryption) {
-        Some(Encryption::Gpg) => "gpg",
-        Some(Encryption::Age) => "age",
-        _ => "none",
-    }
-}
-
 impl Restoration {
     /// Reads whether the host has what staging needs: programs and three times the backup's bytes of disk. What is missing
     /// comes as warnings; staging itself refuses on the same grounds.
     pub async fn ready_for(&self, artifact: &Artifact) -> Result<Vec<Finding>, Failure> {
-        let script = self.script(TOOLS).value("KEY", key_word(artifact)).value(
+        let script = self.script(TOOLS).value("KEY", artifact.key_word()).value(
             "NEEDS_CURL",
             if matches!(artifact.source, Source::Url(_)) {
                 "1"
@@ -110,16 +102,8 @@ impl Restoration {
                 ),
             ));
         }
-        let mut script = self
-            .script(&format!("{FETCH}\n{DECODE}\n{STAGE}"))
-            .value("BYTES", artifact.bytes.to_string())
-            .value("SHA256", artifact.sha256.clone().unwrap_or_default())
-            .value("TAG", artifact.tag())
-            .value("KEY", key_word(artifact))
-            .value(
-                "FORM",
-                declared.map(|form| form.to_string()).unwrap_or_default(),
-            )
+        let script = self
+            .script(&format!("{FETCH}\n{DECODE}\n{OBTAIN}\n{STAGE}"))
             .value(
                 "MISSING_ROLES",
                 match self.spec.missing_roles {
@@ -129,21 +113,6 @@ impl Restoration {
             )
             .value("FACTS", FACTS)
             .value("PLAIN", PLAIN);
-        script = match &artifact.source {
-            Source::Url(url) => {
-                if url.expose().contains(['\n', '\r', '\0']) {
-                    return Err(Failure::new(
-                        Reason::Refused,
-                        "the presigned URL holds a line break",
-                    ));
-                }
-                script.value("DELIVERED", "").secret("URL", url.clone())
-            }
-            Source::Delivered(folder) => script.value("DELIVERED", folder),
-        };
-        if let Some(key) = &artifact.key {
-            script = script.secret("KEY", key.secret().clone());
-        }
-        Ok(script)
+        artifact.hand_to(script, declared)
     }
 }

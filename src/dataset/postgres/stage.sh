@@ -1,12 +1,4 @@
 # Restores a backup into $DR_STAGED. Nothing is applied before the whole backup was fetched, opened and read to its end.
-dr_phase() {
-  dr_now=$(date +%s%3N)
-  if [ -n "${dr_phase_name:-}" ]; then dr_fact "milliseconds.$dr_phase_name" "$((dr_now - dr_phase_began))"; fi
-  dr_phase_name=$1
-  dr_phase_began=$dr_now
-  if [ -n "$1" ]; then dr_progress "$1" 0 0; fi
-}
-
 dr_phase prepare
 dr_alone
 dr_forget() {
@@ -31,7 +23,6 @@ dr_data=$(dr_psql postgres 2>/dev/null <<'SQL'
 SHOW data_directory
 SQL
 ) || dr_fail unreachable 'the PostgreSQL server does not answer'
-dr_free() { df -Pk -- "$1" | awk 'NR == 2 { print $4 }'; }
 dr_need=$((DR_BYTES / 1024 * 3 + 65536))
 for dr_one in "$dr_folder" "$dr_data"; do
   dr_has=$(dr_free "$dr_one")
@@ -40,41 +31,7 @@ for dr_one in "$dr_folder" "$dr_data"; do
   fi
 done
 
-dr_phase fetch
-dr_stored=$dr_folder/stored-$DR_TAG
-for dr_one in "$dr_folder"/stored-*; do
-  if [ "$dr_one" != "$dr_stored" ]; then rm -f -- "$dr_one"; fi
-done
-if [ -n "$DR_DELIVERED" ]; then
-  if [ -d "$DR_DELIVERED" ]; then
-    cat -- "$DR_DELIVERED"/[0-9]* >"$dr_stored" || dr_fail other "no room to join the backup in $dr_folder"
-    rm -rf -- "$DR_DELIVERED"
-  fi
-  if [ "$(dr_size "$dr_stored")" -ne "$DR_BYTES" ]; then
-    dr_fail damaged "$(dr_size "$dr_stored") bytes were delivered, not the $DR_BYTES of the listing"
-  fi
-else
-  if [ "$(dr_size "$dr_stored")" -gt "$DR_BYTES" ]; then rm -f -- "$dr_stored"; fi
-  dr_fetch "$dr_stored" "$DR_BYTES"
-fi
-dr_sha=$(sha256sum <"$dr_stored")
-dr_sha=${dr_sha%% *}
-dr_fact sha256 "$dr_sha"
-if [ -n "$DR_SHA256" ] && [ "$dr_sha" != "$DR_SHA256" ]; then
-  rm -f -- "$dr_stored"
-  dr_fail damaged "the backup's SHA-256 is $dr_sha, its manifest says $DR_SHA256"
-fi
-
-# Bytes that do not open are not worth resuming from.
-dr_suspect=1
-dr_distrust() { if [ "$dr_suspect" = 1 ]; then rm -f -- "$dr_stored"; fi; }
-dr_at_end dr_distrust
-dr_phase decode
-dr_dump=$dr_folder/opened
-dr_decode "$dr_stored" "$dr_dump" 262144
-dr_suspect=0
-dr_fact form "$dr_form"
-rm -f -- "$dr_stored"
+dr_obtain "$dr_folder"
 
 dr_phase inspect
 dr_facts=$dr_folder/facts

@@ -1,22 +1,9 @@
-//! Looks at restored data and says what was seen. Asked of the staged database before the swap and of the live one after it.
+//! What a restored database holds and what is wrong with it, whatever the plan asks besides.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use super::{Expectation, Psql};
-use crate::kind::{Evidence, Failure, Finding, Reason};
-
-/// The newest record of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Newest {
-    /// Its time.
-    pub at: Timestamp,
-    /// How long before the given instant; zero when it is not before it.
-    pub age: Duration,
-    /// The column has no time zone and was read as UTC.
-    pub assumed_utc: bool,
-}
+use super::Psql;
+use crate::kind::{Failure, Finding, Reason};
 
 /// What a database holds, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,66 +41,6 @@ SELECT 'behind', n.nspname || '.' || s.relname || ' (last ' || coalesce(q.last_v
  WHERE s.relkind = 'S' AND q.increment_by > 0 AND NOT q.cycle AND m.largest > coalesce(q.last_value, 0)";
 
 impl Psql {
-    /// Runs a query of one value and holds it against an expectation. Not met is a failure of [`Reason::Verify`].
-    pub async fn expect(
-        &self,
-        database: &str,
-        sql: &str,
-        expectation: &Expectation,
-        deadline: Duration,
-    ) -> Result<Evidence, Failure> {
-        let seen = self.value(database, sql, deadline).await?;
-        let words = seen.clone().unwrap_or_else(|| "NULL".to_string());
-        if expectation.met_by(seen.as_deref()) {
-            return Ok(Evidence::new(
-                sql.trim(),
-                format!("{words} ({expectation})"),
-            ));
-        }
-        Err(Failure::new(
-            Reason::Verify,
-            format!(
-                "database `{database}`: `{}` gave {words}, expected {expectation}",
-                sql.trim()
-            ),
-        ))
-    }
-
-    /// The time of the newest record, and how long before `instant` (when the service was lost) it is: the RPO, from the data itself.
-    pub async fn newest(
-        &self,
-        database: &str,
-        sql: &str,
-        instant: Timestamp,
-        deadline: Duration,
-    ) -> Result<Newest, Failure> {
-        let seen = self.value(database, sql, deadline).await?.ok_or_else(|| {
-            Failure::new(
-                Reason::Verify,
-                format!(
-                    "database `{database}`: `{}` gave NULL: there is no record",
-                    sql.trim()
-                ),
-            )
-        })?;
-        let (at, assumed_utc) = time(&seen).ok_or_else(|| {
-            Failure::new(
-                Reason::Verify,
-                format!(
-                    "database `{database}`: `{}` gave `{seen}`, which is no time",
-                    sql.trim()
-                ),
-            )
-            .hint("ask for a `timestamptz`, for instance `select max(created_at) from orders`")
-        })?;
-        let age = instant.duration_since(at);
-        Ok(Newest {
-            at,
-            age: Duration::try_from(age).unwrap_or(Duration::ZERO),
-            assumed_utc,
-        })
-    }
-
     /// Counts and inspects what is there.
     pub async fn inventory(
         &self,
@@ -176,35 +103,5 @@ impl Inventory {
             )));
         }
         Ok(findings)
-    }
-}
-
-/// A time as psql writes it in a session of UTC and ISO.
-fn time(text: &str) -> Option<(Timestamp, bool)> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some((at, false));
-    }
-    let civil: jiff::civil::DateTime = text.parse().ok()?;
-    let at = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-    Some((at, true))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_as_psql_writes_them() {
-        let at = |text| time(text).map(|(at, assumed)| (at.to_string(), assumed));
-        assert_eq!(
-            at("2026-11-21 03:04:05.678+00"),
-            Some(("2026-11-21T03:04:05.678Z".into(), false))
-        );
-        assert_eq!(
-            at("2026-11-21 03:04:05"),
-            Some(("2026-11-21T03:04:05Z".into(), true))
-        );
-        assert_eq!(at("infinity"), None);
-        assert_eq!(at("12"), None);
     }
 }

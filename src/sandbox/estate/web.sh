@@ -1,5 +1,12 @@
 ln -sf /etc/nginx/sites-available/shop /etc/nginx/sites-enabled/shop
 rm -f /etc/nginx/sites-enabled/default
+# What customers have sent in: each its own bytes, some of them in folders, one by two names.
+mkdir -p /srv/shop/media/2026
+for number in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 20000 /dev/urandom > /srv/shop/media/picture-$number.bin; done
+head -c 300000 /dev/urandom > /srv/shop/media/2026/film.bin
+ln /srv/shop/media/picture-1.bin /srv/shop/media/2026/first.bin
+ln -s ../picture-2.bin /srv/shop/media/2026/second.bin
+chown -hR www-data:www-data /srv/shop/media
 systemctl daemon-reload
 systemctl enable shop.service 2> /dev/null
 systemctl start shop.service

@@ -18,6 +18,9 @@ pub const SCHEMA: &str = include_str!("schema.sql");
 /// A first stock of users and of orders up to now.
 pub const SEED: &str = include_str!("seed.sql");
 
+/// Carts, sessions that run out in a month, and when the last cart was filled: commands of Redis.
+pub const REDIS_SEED: &str = include_str!("seed.redis");
+
 /// Runs the application until it is killed.
 pub fn main() -> ExitCode {
     let files: Vec<PathBuf> = std::env::args_os().skip(2).map(PathBuf::from).collect();

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use dr_plan::codec::Form;
-use dr_plan::dataset::postgres::Stand;
-use dr_plan::dataset::{Progress, Silent};
+use dr_plan::dataset::{Progress, Restore, Silent, Stand};
 use dr_plan::kind::{Observation, Reason};
 use dr_plan::transport::{JobState, Transport};
 
@@ -137,7 +136,11 @@ async fn each_half_way_state_of_staging_and_swap_is_read_from_the_cluster_and_go
     target.sql("shop_dr_abcdefgh", "create table orders (i int)");
     let two = target.restoration(spec.clone(), 2, &artifact.label);
     assert!(matches!(
-        two.observe().await.unwrap().observation(),
+        two.observe()
+            .await
+            .unwrap()
+            .stand
+            .observation(&two.staged()),
         Observation::Partial { .. }
     ));
     assert_eq!(

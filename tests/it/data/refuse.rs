@@ -4,7 +4,8 @@ use std::process::Command;
 
 use dr_plan::codec::{Form, Key};
 use dr_plan::dataset::Artifact;
-use dr_plan::dataset::postgres::{MissingRoles, Stand};
+use dr_plan::dataset::Stand;
+use dr_plan::dataset::postgres::MissingRoles;
 use dr_plan::kind::{Failure, Reason};
 use dr_plan::secret::Secret;
 

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dr_plan::codec::{Form, Key};
-use dr_plan::dataset::postgres::{Expectation, Stand};
-use dr_plan::dataset::{Artifact, JobReport, Progress, Silent, Source, deliver};
+use dr_plan::dataset::{
+    Artifact, DataCopy, Expectation, JobReport, Progress, Question, Restore, Silent, Source, Stand,
+    deliver,
+};
 use dr_plan::kind::{Failure, Observation};
 use dr_plan::secret::Secret;
 use dr_plan::store::{Fetch, LocalStore, Store};
@@ -98,7 +100,12 @@ async fn a_custom_dump_closed_with_gpg_comes_back_equal_and_its_passphrase_is_ne
     let artifact = artifact(&server, "postgres/shop.dump.gpg", &closed, passphrase()).await;
     let restoration = target.restoration(target.spec(), 1, &artifact.label);
     assert_eq!(
-        restoration.observe().await.unwrap().observation(),
+        restoration
+            .observe()
+            .await
+            .unwrap()
+            .stand
+            .observation(&restoration.staged()),
         Observation::Absent
     );
 
@@ -164,16 +171,15 @@ async fn a_custom_dump_closed_with_gpg_comes_back_equal_and_its_passphrase_is_ne
     );
     inventory.judge(&staged).unwrap();
     let rows = Expectation::parse("= 20000").unwrap();
-    psql.expect(&staged, "select count(*) from orders", &rows, SOON)
+    let copy: Box<dyn DataCopy> = restoration.copy(false);
+    copy.expect(&Question::new("select count(*) from orders"), &rows)
         .await
         .unwrap();
     let lost = "2026-11-20T05:43:20Z".parse().unwrap();
-    let newest = psql
+    let newest = copy
         .newest(
-            &staged,
-            "select max(created_at) from orders -- the newest",
+            &Question::new("select max(created_at) from orders -- the newest"),
             lost,
-            SOON,
         )
         .await
         .unwrap();

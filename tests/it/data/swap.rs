@@ -2,7 +2,7 @@
 
 use dr_plan::codec::Form;
 use dr_plan::dataset::Silent;
-use dr_plan::dataset::postgres::Stand;
+use dr_plan::dataset::{Restore, Stand};
 use dr_plan::kind::{Observation, Reason};
 
 use super::cluster::{Cluster, gpg};
@@ -19,7 +19,12 @@ async fn a_live_a_foreign_and_an_empty_database_are_refused_before_the_first_byt
     let asked = server.asked().len();
 
     let restoration = target.restoration(target.spec(), 1, &artifact.label);
-    let Observation::Foreign { what, hint } = restoration.observe().await.unwrap().observation()
+    let Observation::Foreign { what, hint } = restoration
+        .observe()
+        .await
+        .unwrap()
+        .stand
+        .observation(&restoration.staged())
     else {
         panic!("a live database was not seen as foreign")
     };

@@ -4,11 +4,24 @@ use jiff::Timestamp;
 
 use super::shop::Shop;
 
+/// Every key of Redis with its value and its time to live, as one hash that no order changes.
+const CARTS: &str = r#"{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; cat; } <<'END' | redis-cli | sed 1d
+EVAL "local keys = redis.call('keys', '*'); table.sort(keys); local all = ''; for _, key in ipairs(keys) do all = redis.sha1hex(all .. key .. redis.call('dump', key) .. redis.call('expiretime', key)) end; return all .. ' ' .. #keys" 0
+CONFIG GET appendonly
+END"#;
+
+/// Every file with its owner, mode, time, link and content.
+const PICTURES: &str = r"cd /srv/shop/media; find . -printf '%P %y %m %u:%g %s %T@ %l %n\n' | sed '/^ /d' | sort; find . -type f -exec sha256sum {} + | sort";
+
 #[test]
 fn a_lost_region_comes_back_in_another_one_with_the_orders_of_the_backup() {
     let shop = Shop::up("plain");
     shop.order();
     let kept = shop.newest();
+    let carts = shop.on_source("198.18.1.1", CARTS);
+    let pictures = shop.on_source("198.18.1.2", PICTURES);
+    assert!(carts.contains("502") && carts.ends_with("yes"), "{carts}");
+    assert!(pictures.lines().count() > 20, "{pictures}");
     shop.back_up(Timestamp::now(), false);
     shop.order();
     shop.order();
@@ -73,6 +86,10 @@ fn a_lost_region_comes_back_in_another_one_with_the_orders_of_the_backup() {
         told.len() == 1 && told[0].contains("has ended: MET"),
         "{told:?}"
     );
+    assert_eq!(shop.on_restored("db", CARTS), carts);
+    shop.on_restored("db", "systemctl restart redis-server");
+    assert_eq!(shop.on_restored("db", CARTS), carts, "after a restart");
+    assert_eq!(shop.on_restored("web", PICTURES), pictures);
     let saved = std::fs::read_to_string(shop.run_folder().join("report.json")).unwrap();
     assert!(saved.contains("\"MET\""), "{saved}");
 }

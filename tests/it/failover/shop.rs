@@ -325,6 +325,27 @@ impl Shop {
         ran.ended(0, self).out.trim().to_owned()
     }
 
+    /// Runs a script on one of the old servers, before the loss.
+    #[track_caller]
+    pub fn on_source(&self, address: &str, script: &str) -> String {
+        fs::write(self.path("script.sh"), script).unwrap();
+        self.inside(&format!(
+            "ssh -q -F none -i /run/dr-plan/secrets/login -o UserKnownHostsFile=/run/dr-plan/known_hosts -o BatchMode=yes \
+             root@{address} sh -eu <{}",
+            self.path("script.sh").display()
+        ))
+    }
+
+    /// Runs a script on one of the new servers.
+    #[track_caller]
+    pub fn on_restored(&self, host: &str, script: &str) -> String {
+        fs::write(self.path("script.sh"), script).unwrap();
+        let script = fs::File::open(self.path("script.sh")).unwrap();
+        let words = ["ssh", "last", host, "--", "sh", "-eu"];
+        let ran = Ran::of(&self.dr(&words).stdin(script).output().unwrap());
+        ran.ended(0, self).out.trim().to_owned()
+    }
+
     /// A customer orders, by name.
     #[track_caller]
     pub fn order(&self) {

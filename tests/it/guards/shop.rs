@@ -145,18 +145,56 @@ impl Shop {
         serde_json::from_str(&said).unwrap()
     }
 
-    /// A backup as a person would make it, whose name says `named` (`%Y%m%dT%H%M%SZ`).
+    /// Backups as a person would make them, whose names say `named` (`%Y%m%dT%H%M%SZ`).
     pub fn backup(&self, named: &str) {
-        let dump = "ssh -q -i $S/login -o UserKnownHostsFile=/run/dr-plan/known_hosts root@198.18.1.1 \
-                    'cd /; runuser -u postgres -- pg_dump -Fc shop'";
-        self.store("postgres", named, dump, "$S/backup_passphrase");
+        let on = |address: &str, words: &str| {
+            format!(
+                "ssh -q -n -i $S/login -o UserKnownHostsFile=/run/dr-plan/known_hosts root@{address} '{words}'"
+            )
+        };
+        let dumps = [
+            (
+                "postgres",
+                format!("shop-{named}.dump.gpg"),
+                on(
+                    "198.18.1.1",
+                    "cd /; runuser -u postgres -- pg_dump -Fc shop",
+                ),
+            ),
+            (
+                "redis",
+                format!("cache-{named}.rdb.gpg"),
+                on(
+                    "198.18.1.1",
+                    "{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo SAVE; } | redis-cli >/dev/null; cat /var/lib/redis/dump.rdb",
+                ),
+            ),
+            (
+                "media",
+                format!("media-{named}.tar.gz.gpg"),
+                on("198.18.1.2", "tar -C /srv/shop/media -cf - . | gzip"),
+            ),
+        ];
+        for (folder, name, dump) in dumps {
+            self.store_as(folder, &name, &dump, "$S/backup_passphrase");
+        }
     }
 
-    /// What a command prints, encrypted and stored in a folder of the bucket, with a line in the folder's manifest.
+    /// What a command prints, encrypted and stored in a folder of the bucket under the name of a database's dump.
     pub fn store(&self, folder: &str, named: &str, command: &str, passphrase: &str) {
+        self.store_as(
+            folder,
+            &format!("shop-{named}.dump.gpg"),
+            command,
+            passphrase,
+        );
+    }
+
+    /// The same under any name, with a line in the folder's manifest.
+    fn store_as(&self, folder: &str, name: &str, command: &str, passphrase: &str) {
         self.inside(&format!(
             r#"
-            S=/run/dr-plan/secrets; f=shop-{named}.dump.gpg; d=$(mktemp -d)
+            S=/run/dr-plan/secrets; f={name}; d=$(mktemp -d)
             {command} > $d/dump
             gpg --batch --homedir $d --pinentry-mode loopback --passphrase-file {passphrase} \
                 --symmetric --cipher-algo AES256 -o $d/$f $d/dump 2> /dev/null

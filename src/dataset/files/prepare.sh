@@ -1,0 +1,39 @@
+# A tree of files: where it lives, where it is staged, and what is written down about it.
+dr_state=${DR_FOLDER:-/var/lib/dr-plan/$DR_RUN/$DR_STEP.data}
+dr_work=$DR_PATH.dr-$DR_SHORT
+dr_kept=$DR_PATH.pre-$DR_SHORT
+dr_alone() {
+  mkdir -p -- "$dr_state"
+  chmod 700 -- "$dr_state"
+  exec 7>"$dr_state/lock"
+  flock -w 10 7 || dr_fail busy "another job of this step is at work (it holds $dr_state/lock)"
+}
+dr_words_of_mark() { head -n 1 "$dr_state/mark" 2>/dev/null || :; }
+dr_mark() {
+  printf '%s state=%s\n' "$DR_MARK" "$1" >"$dr_state/mark.new"
+  mv -f -- "$dr_state/mark.new" "$dr_state/mark"
+  sync -f "$dr_state"
+}
+# A folder is known again by its number on its disk, whatever its name is.
+dr_number() { stat -c %d:%i -- "$1" 2>/dev/null || echo none; }
+dr_root() { cat "$dr_state/root" 2>/dev/null || echo /nonexistent; }
+# dr_stands: what stands at the live path: absent, empty, ours, full, link, other.
+dr_stands() {
+  if [ -L "$DR_PATH" ]; then echo link
+  elif [ ! -e "$DR_PATH" ]; then echo absent
+  elif [ ! -d "$DR_PATH" ]; then echo other
+  elif [ "$(dr_number "$DR_PATH")" = "$(cat "$dr_state/tree" 2>/dev/null || echo unknown)" ]; then echo ours
+  elif [ -z "$(ls -A -- "$DR_PATH" | head -n 1)" ]; then echo empty
+  else echo full
+  fi
+}
+dr_may_replace() {
+  case "$(dr_stands)" in
+    absent | empty) ;;
+    link) dr_fail refused "$DR_PATH is a symbolic link to $(readlink -- "$DR_PATH"): name the folder itself" ;;
+    other) dr_fail refused "$DR_PATH is no folder" ;;
+    *) if [ "$DR_REPLACE" != 1 ]; then
+        dr_fail refused "$DR_PATH holds files that this run did not restore; \`replace: true\` sets them aside and keeps them"
+      fi ;;
+  esac
+}
