@@ -100,6 +100,7 @@ fn header(run: RunId) -> Header {
         finally: false,
         left_out: None,
         title: "nothing".into(),
+        asks: Vec::new(),
         expect: None,
         phase: None,
         owner: None,
@@ -145,6 +146,7 @@ impl Work for Nothing {
     fn policy(&self, _: &StepId) -> Policy {
         Policy {
             timeout: Duration::from_secs(600),
+            patience: std::time::Duration::ZERO,
             attempts: 3,
             backoff: Duration::from_secs(1),
             within: None,

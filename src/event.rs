@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, StepId};
-use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Output, Resource};
+use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Open, Output, Resource};
 pub use crate::kind::{OnFailure, Was};
 pub use back::Back;
 
@@ -135,6 +135,9 @@ pub enum What {
         output: Output,
         /// What was looked at.
         evidence: Vec<Evidence>,
+        /// What it leaves for people to see to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        open: Vec<Open>,
     },
     /// The step failed for this run.
     Failed {
@@ -381,6 +384,9 @@ pub struct BoundStep {
     pub left_out: Option<String>,
     /// One line for people: what it does to what.
     pub title: String,
+    /// Who may answer for it or call it needless, by name; empty: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<String>,
     /// The time budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Duration>,
@@ -442,13 +448,18 @@ impl Ask {
     /// Whether this person may answer. A name is a word given, not a proof: it keeps people from answering for others
     /// without noticing. `ada@machine` is `ada`; capitals make no difference.
     pub fn may_be_answered_by(&self, person: &str) -> bool {
-        let user = person.split_once('@').map_or(person, |(user, _)| user);
-        self.by.is_empty()
-            || self.by.iter().any(|name| {
-                let name = name.to_lowercase();
-                name == person.to_lowercase() || name == user.to_lowercase()
-            })
+        is_one_of(person, &self.by)
     }
+}
+
+/// Whether a person is among these names; nobody named means everybody.
+pub fn is_one_of(person: &str, names: &[String]) -> bool {
+    let user = person.split_once('@').map_or(person, |(user, _)| user);
+    names.is_empty()
+        || names.iter().any(|name| {
+            let name = name.to_lowercase();
+            name == person.to_lowercase() || name == user.to_lowercase()
+        })
 }
 
 /// Kinds of questions.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What an action may do to the world. It is judged together with its target.
@@ -244,6 +245,16 @@ pub enum Undo {
     ForwardOnly,
     /// A person must do it.
     NeedsHuman,
+}
+
+/// What a step that went well leaves for people to see to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// In words, with what to do about it.
+    pub what: String,
+    /// It settles by itself at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// One thing that was looked at to call a step done, with what was seen.

@@ -40,6 +40,7 @@ pub mod vault;
 
 // 6 services
 pub mod dns;
+pub mod message;
 pub mod provider;
 pub mod store;
 

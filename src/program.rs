@@ -85,9 +85,11 @@ impl Program {
             .collect();
 
         let mut hosts: BTreeSet<String> = sources.inventory.hosts.keys().cloned().collect();
+        let mut made: HashMap<String, usize> = HashMap::new();
         let mut samples: HashMap<usize, Output> = HashMap::new();
         let mut files = BTreeSet::new();
         let mut titles = vec![String::new(); all.len()];
+        let mut asks = vec![Vec::new(); all.len()];
         let mut kinds: Vec<Option<&'static Kind>> = vec![None; all.len()];
         for at in order {
             let step = all[at];
@@ -107,8 +109,13 @@ impl Program {
             match bound {
                 Ok((action, sample)) => {
                     titles[at] = action.title();
+                    asks[at] = action.asks();
                     files.extend(action.files());
                     if let Some(host) = sample.get("host").and_then(|host| host.as_str()) {
+                        let creates = kind.effect == crate::kind::Effect::Create;
+                        if creates && left_out(step, mode).is_none() {
+                            problems.extend(name_taken(&all, host, at, &sources, &mut made));
+                        }
                         hosts.insert(host.to_string());
                     }
                     samples.insert(at, scope::distinct(sample, at));
@@ -144,7 +151,7 @@ impl Program {
                     kinds[at],
                     mode,
                     at >= sources.plan.steps.len(),
-                    names(&titles[at]),
+                    (names(&titles[at]), std::mem::take(&mut asks[at])),
                 )
             })
             .collect();
@@ -403,21 +410,52 @@ fn inputs(
     values
 }
 
-fn bound_step(step: &Step, kind: &Kind, mode: Mode, finally: bool, title: String) -> BoundStep {
-    let left_out = if !step.enabled {
-        Some("it is not enabled".to_string())
+/// Two machines of one name: steps that mean the one would act on the other.
+fn name_taken(
+    all: &[&Step],
+    host: &str,
+    at: usize,
+    sources: &Sources,
+    made: &mut HashMap<String, usize>,
+) -> Option<Problem> {
+    let place = &all[at].place;
+    if let Some(known) = sources.inventory.hosts.get(host) {
+        let words =
+            format!("`{host}` is a host of the inventory already: a new server needs another role");
+        let problem = Problem::error("role-is-a-host", place, words);
+        return Some(problem.also(&known.place, "this one"));
+    }
+    let first = made.insert(host.to_string(), at)?;
+    let words = format!("two steps create `{host}`: a role is one server");
+    let problem = Problem::error("same-role", place, words);
+    Some(problem.also(&all[first].place, "the other one"))
+}
+
+/// Why a step is not part of the run.
+fn left_out(step: &Step, mode: Mode) -> Option<String> {
+    if !step.enabled {
+        return Some("it is not enabled".to_string());
+    }
+    // A preview shows what a failover would do.
+    let mode = if mode == Mode::Preview {
+        Mode::Failover
     } else {
-        // A preview shows what a failover would do.
-        let mode = if mode == Mode::Preview {
-            Mode::Failover
-        } else {
-            mode
-        };
-        step.modes
-            .as_ref()
-            .filter(|modes| !modes.contains(&mode))
-            .map(|_| format!("it is not part of a {mode}"))
+        mode
     };
+    step.modes
+        .as_ref()
+        .filter(|modes| !modes.contains(&mode))
+        .map(|_| format!("it is not part of a {mode}"))
+}
+
+fn bound_step(
+    step: &Step,
+    kind: &Kind,
+    mode: Mode,
+    finally: bool,
+    (title, asks): (String, Vec<String>),
+) -> BoundStep {
+    let left_out = left_out(step, mode);
     let mut needs: Vec<BoundNeed> = Vec::new();
     for need in &step.needs {
         // What a reference implies says nothing that a written need has not said better.
@@ -438,6 +476,7 @@ fn bound_step(step: &Step, kind: &Kind, mode: Mode, finally: bool, title: String
         finally,
         left_out,
         title,
+        asks,
         expect: step.expect.map(|span| span.0),
         phase: step.phase.clone(),
         owner: step.owner.clone(),
@@ -449,3 +488,5 @@ fn bound_step(step: &Step, kind: &Kind, mode: Mode, finally: bool, title: String
 /// When the plan says nothing: three attempts, a second before the second.
 pub(crate) const ATTEMPTS: u32 = 3;
 pub(crate) const BACKOFF: Duration = Duration::from_secs(1);
+/// And ten minutes for what is only out of reach: the outage of an API or of a line is no reason to give a night up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::event::{Ask, BoundStep, Event, Header, Mark, OnFailure, RunResult, Was, What};
 use crate::ids::StepId;
-use crate::kind::{Evidence, Failure, Finding, Observation, Output, Resource};
+use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Open, Output, Resource};
 
 pub use back::{Return, WayBack};
 pub use reporter::Reporter;
@@ -98,6 +98,8 @@ pub struct StepState {
     pub output: Output,
     /// What its verify looked at.
     pub evidence: Vec<Evidence>,
+    /// What it leaves for people to see to.
+    pub left_open: Vec<Open>,
     /// Notes by name.
     pub notes: HashMap<String, serde_json::Value>,
     /// The last progress: phase, done, total, unit.
@@ -409,6 +411,10 @@ impl RunState {
                 .iter()
                 .map(|step| (step.stand(), step.attempt))
                 .collect(),
+            (0..self.steps.len())
+                .filter(|at| self.steps[*at].tells_the_end())
+                .collect(),
+            self.result.is_some(),
         )
     }
 
@@ -458,7 +464,13 @@ impl RunState {
                 self.unhealthy = None;
             }
             What::Unhealthy { why } => self.unhealthy = Some(why.clone()),
-            What::Stopped { why, hint } => self.stopped = Some((why.clone(), hint.clone())),
+            What::Stopped { why, hint } => {
+                self.stopped = Some((why.clone(), hint.clone()));
+                // A question dies with the process that asked it.
+                for at in 0..self.steps.len() {
+                    self.close_question(at, event.at);
+                }
+            }
             What::Ended { result, because } => self.result = Some((*result, because.clone())),
             What::Back(back) => self.back.fold(back, event.at),
             _ => {}
@@ -509,13 +521,16 @@ impl RunState {
             } => {
                 step.retries.push((*attempt, failure.clone()));
                 step.in_doubt = false;
+                step.started.get_or_insert(event.at);
             }
             What::Done {
                 already,
                 output,
                 evidence,
+                open,
                 ..
             } => {
+                step.left_open = open.clone();
                 step.already = *already;
                 step.output = output.clone();
                 step.evidence = evidence.clone();
@@ -545,6 +560,7 @@ impl RunState {
                     }
                     Mark::Done => {
                         step.marked_done = Some(words);
+                        step.skipped = None;
                         // A step that is at work goes on: made ready again, it would be begun twice.
                         if step.status != Status::Running {
                             step.ended = None;
@@ -729,7 +745,8 @@ impl RunState {
         self.taken_up = when;
         self.stopped = None;
         self.stopping = None;
-        self.result = None;
+        // People were told of an end that is none: they are told anew.
+        let told_an_end = self.result.take().is_some();
         self.unhealthy = None;
         if self.healthy_since.is_none() {
             self.health = None;
@@ -739,6 +756,11 @@ impl RunState {
             // A question dies with the process that asked it; it is asked again.
             self.close_question(at, before);
             let step = &mut self.steps[at];
+            if told_an_end && step.tells_the_end() {
+                step.status = Status::Waiting;
+                step.ended = None;
+                step.notes.clear();
+            }
             match step.status {
                 Status::Failed(_) | Status::Doomed(_) | Status::Blocked(_) | Status::Running => {
                     step.status = Status::Waiting;
@@ -811,6 +833,7 @@ impl StepState {
             ended: None,
             output: Output::new(),
             evidence: Vec::new(),
+            left_open: Vec::new(),
             notes: HashMap::new(),
             progress: None,
             retries: Vec::new(),
@@ -820,13 +843,21 @@ impl StepState {
         }
     }
 
+    /// A message of `finally`: it says how the run ended.
+    fn tells_the_end(&self) -> bool {
+        self.bound.finally
+            && self.bound.effect == Effect::Tell
+            && !matches!(self.status, Status::LeftOut(_) | Status::Skipped)
+    }
+
     fn stand(&self) -> Stand {
         match self.status {
             Status::Waiting => Stand::Waiting,
             Status::Running => Stand::Running,
             Status::Blocked(_) => Stand::Blocked,
             Status::Failed(_) | Status::Doomed(_) => Stand::Bad,
-            Status::Done | Status::LeftOut(_) | Status::Skipped => Stand::Good,
+            Status::Done | Status::LeftOut(_) => Stand::Good,
+            Status::Skipped => Stand::Skipped,
         }
     }
 

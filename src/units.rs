@@ -62,6 +62,16 @@ impl fmt::Display for Span {
     }
 }
 
+/// How far a moment lies from the loss: `4.7s before the loss`, `9s AFTER the loss`.
+pub fn beside(at: jiff::Timestamp, lost_at: jiff::Timestamp) -> String {
+    let apart = at.duration_since(lost_at);
+    let length = duration(apart.unsigned_abs());
+    match apart.is_positive() {
+        true => format!("{length} AFTER the loss"),
+        false => format!("{length} before the loss"),
+    }
+}
+
 /// `1h 02m 03s`, `4m 05s`, `12.3s`, `45ms`: the two or three figures that matter.
 pub fn duration(time: Duration) -> String {
     let whole = time.as_secs();

@@ -74,6 +74,10 @@ impl Look for Approve {
         format!("ask: {}", self.message)
     }
 
+    fn asks(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
         let mut details = Vec::new();
         if !self.by.is_empty() {

@@ -9,7 +9,6 @@ use crate::inventory::{BackupSource, Compression, Dataset, Form, Key};
 use crate::kind::{Failure, Reason};
 use crate::store::catalog::{self, Backup, Pattern};
 use crate::store::judge::{Assessment, Declared, Judged, Verdict, assess};
-use crate::units::age;
 
 /// One place of a dataset's backups, judged.
 pub(super) struct Place<'a> {
@@ -122,14 +121,17 @@ impl Candidate<'_> {
 
     /// For people: the label and how old it is.
     pub(super) fn words(&self, lost_at: Timestamp) -> String {
-        let loss = std::time::Duration::try_from(lost_at.duration_since(self.judged.backup.taken))
-            .unwrap_or_default();
+        let taken = self.judged.backup.taken;
         format!(
-            "{} (taken {}, {} before the loss)",
+            "{} (taken {taken}, {})",
             self.label(),
-            self.judged.backup.taken,
-            age(loss)
+            crate::units::beside(taken, lost_at)
         )
+    }
+
+    /// It may hold what the loss left.
+    pub(super) fn after(&self, lost_at: Timestamp) -> bool {
+        self.judged.backup.taken > lost_at
     }
 }
 

@@ -145,6 +145,12 @@ pub(super) async fn examine(
                     candidate.words(cx.lost_at),
                     bytes(backup.bytes)
                 )));
+                if candidate.after(cx.lost_at) {
+                    findings.push(Finding::warning(format!(
+                        "{} was taken after the loss and may hold what was broken or empty by then; `point:` with a moment before the loss takes an older one",
+                        candidate.label()
+                    )));
+                }
                 findings.extend(candidate.judged.findings.iter().cloned());
                 let value = serde_json::json!({
                     "backup": candidate.label(), "taken": backup.taken.to_string(), "bytes": backup.bytes,

@@ -96,7 +96,10 @@ pub(super) fn check_url(text: &str) -> Result<url::Url, String> {
     Ok(url)
 }
 
-/// An answer that was read to its end.
+/// So much of a page is read, in bytes.
+const PAGE: usize = 1 << 20;
+
+/// An answer, or its first megabyte.
 pub(super) struct Page {
     pub(super) status: u16,
     pub(super) body: String,
@@ -135,7 +138,7 @@ pub(super) async fn ask(cx: &Context, url: &str, at: Option<&str>) -> Result<Pag
             format!("{url}{place}: {}", chain(&error.without_url())),
         )
     };
-    let answer = client
+    let mut answer = client
         .get(parsed)
         .header("cache-control", "no-cache")
         .timeout(Duration::from_secs(10))
@@ -143,9 +146,15 @@ pub(super) async fn ask(cx: &Context, url: &str, at: Option<&str>) -> Result<Pag
         .await
         .map_err(lost)?;
     let status = answer.status().as_u16();
-    let body = answer.bytes().await.map_err(lost)?;
-    // A page of a megabyte says enough.
-    let body = String::from_utf8_lossy(&body[..body.len().min(1 << 20)]).into_owned();
+    let mut body = Vec::new();
+    // A page of a megabyte says enough, and one without an end must not fill the memory.
+    while body.len() < PAGE
+        && let Some(part) = answer.chunk().await.map_err(lost)?
+    {
+        body.extend_from_slice(&part);
+    }
+    body.truncate(PAGE);
+    let body = String::from_utf8_lossy(&body).into_owned();
     Ok(Page { status, body })
 }
 

@@ -216,9 +216,9 @@ pub(super) async fn ask(
             } => {
                 let newest = psql.newest(database, query, lost_at, PATIENCE).await?;
                 let words = format!(
-                    "{} ({} before the loss)",
+                    "{} ({})",
                     newest.at,
-                    crate::units::duration(newest.age)
+                    crate::units::beside(newest.at, lost_at)
                 );
                 if *or_fail && within.is_some_and(|limit| newest.age > limit) {
                     let limit = within.unwrap_or_default();

@@ -51,11 +51,19 @@ pub(super) fn wanted_records(
             problems.push(Problem::error("bad-record-name", place, words));
         }
         match value.parse::<IpAddr>() {
-            Ok(ip) => wanted.push(Wanted {
-                name: whole(domain, name),
-                kind: if ip.is_ipv4() { "A" } else { "AAAA" },
-                values: vec![ip.to_string()],
-            }),
+            Ok(ip) => {
+                let one = Wanted {
+                    name: whole(domain, name),
+                    kind: if ip.is_ipv4() { "A" } else { "AAAA" },
+                    values: vec![ip.to_string()],
+                };
+                let same = |other: &&Wanted| other.name == one.name && other.kind == one.kind;
+                if wanted.iter().find(same).is_some() {
+                    let words = format!("`{name}` is named twice: capitals make no other name");
+                    problems.push(Problem::error("same-name", place, words));
+                }
+                wanted.push(one);
+            }
             Err(_) => problems.push(Problem::error(
                 "bad-address",
                 place,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,6 +16,7 @@ use super::check_http::{ask, point, same};
 use super::check_sql::SqlQuestion;
 use super::dns_names::{Wanted, account_of, wanted_records};
 use super::{Action, Bind, Context, Verb, Verified};
+use crate::clock::Timestamp;
 use crate::dns::{Dns, RecordSet, Swap};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
 use crate::problem::Problem;
@@ -224,6 +226,24 @@ impl DnsSwitch {
         format!("old {} {}", wanted.name, wanted.kind)
     }
 
+    fn moved_key(wanted: &Wanted) -> String {
+        format!("moved {} {}", wanted.name, wanted.kind)
+    }
+
+    /// Whoever asked a moment before the change keeps the old answer for as long as it allowed (RFC 1035, 3.2.1).
+    fn stale(&self, cx: &Context, wanted: &Wanted) -> Option<(String, Timestamp)> {
+        let old = Self::noted_old(cx, wanted).flatten()?;
+        let moved: Timestamp = cx.noted_text(&Self::moved_key(wanted))?.parse().ok()?;
+        let until = moved + SignedDuration::from_secs(i64::from(old.ttl));
+        let words = format!(
+            "resolvers may still answer {} for {} {}",
+            old.values.join(", "),
+            old.name,
+            old.kind
+        );
+        (old.values != wanted.values).then_some((words, until))
+    }
+
     async fn note_old(
         cx: &Context,
         wanted: &Wanted,
@@ -376,12 +396,16 @@ impl Action for DnsSwitch {
                 )
                 .await?
             {
-                Swap::Done => cx.log(format!(
-                    "{} {} is {} now",
-                    set.name,
-                    set.kind,
-                    set.values.join(", ")
-                )),
+                Swap::Done => {
+                    cx.log(format!(
+                        "{} {} is {} now",
+                        set.name,
+                        set.kind,
+                        set.values.join(", ")
+                    ));
+                    let now = cx.services.clock.now().to_string();
+                    cx.note(&Self::moved_key(wanted), now).await?;
+                }
                 Swap::Differs(Some(now)) if now == set => {}
                 Swap::Differs(now) => {
                     let now = now.map_or("nothing".into(), |set| set.values.join(", "));
@@ -400,6 +424,9 @@ impl Action for DnsSwitch {
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
         let dns = cx.services.dns(&self.bound.account)?;
         let mut seen = Verified::default();
+        for (words, until) in self.bound.wanted.iter().filter_map(|w| self.stale(cx, w)) {
+            seen = seen.leaves(words, Some(until));
+        }
         if let Some(gate) = cx.noted_text("gate") {
             seen = seen.and("before the change", gate);
         }

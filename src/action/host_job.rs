@@ -54,10 +54,11 @@ pub(super) async fn carry(
         }
     };
     let state = run_job(&**host, &job, script, deadline, &mut heard).await?;
-    let said = if last.is_empty() {
-        String::new()
-    } else {
-        format!("; it said last:\n{}", last.join("\n"))
+    // The last line is the one that matters, and a summary shows only the first of ours.
+    let said = match last.as_slice() {
+        [] => String::new(),
+        [one] => format!(": {one}"),
+        [before @ .., one] => format!(": {one}\nbefore that it said:\n{}", before.join("\n")),
     };
     let place = host.host();
     match state {

@@ -25,20 +25,21 @@ impl Planned {
 }
 
 /// Refuses what would be over the limits of the account, with the sum. The steps of a run ask side by side, each with
-/// those that asked before it: if all of them together are over the limit, the last one is refused.
+/// those that asked before it: if all of them together are over the limit, the last one is refused. What comes back is a
+/// doubt, in words.
 pub(super) async fn check_plan(
     cx: &Context,
     provider: &dyn Provider,
     rung: &Rung,
     offer: &SizeOffer,
-) -> Result<(), Failure> {
+) -> Result<Option<String>, Failure> {
     // A server that an earlier process of this run made stands there already.
     if !rung.limited() || cx.noted("server").is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let monthly = offer.monthly.unwrap_or_default();
-    let added = cx.services.planned.add(&rung.account, &cx.step, monthly);
-    check(provider, rung, added).await
+    let (added, cost) = cx.services.planned.add(&rung.account, &cx.step, monthly);
+    check(provider, rung, (added, offer.monthly.map(|_| cost))).await
 }
 
 /// The same for one server that is about to be created.
@@ -50,14 +51,14 @@ pub(super) async fn check_one(
     if !rung.limited() {
         return Ok(());
     }
-    check(provider, rung, (1, offer.monthly.unwrap_or_default())).await
+    check(provider, rung, (1, offer.monthly)).await.map(drop)
 }
 
 async fn check(
     provider: &dyn Provider,
     rung: &Rung,
-    (added, added_cost): (usize, f64),
-) -> Result<(), Failure> {
+    (added, added_cost): (usize, Option<f64>),
+) -> Result<Option<String>, Failure> {
     let standing = provider.servers().await?;
     let over = |words: String| {
         Err(Failure::new(Reason::Quota, words).hint(format!(
@@ -77,6 +78,8 @@ async fn check(
     }
     if let Some(most) = rung.limits.monthly_cost {
         let mut cost = 0.0;
+        let mut unpriced = usize::from(added_cost.is_none());
+        let added_cost = added_cost.unwrap_or_default();
         let mut offers: BTreeMap<&str, Vec<SizeOffer>> = BTreeMap::new();
         for server in &standing {
             let region = server.region.as_str();
@@ -86,8 +89,11 @@ async fn check(
             let offer = offers[region]
                 .iter()
                 .find(|offer| offer.name == server.size);
-            // A type that is sold no more has no price in the list.
-            cost += offer.and_then(|offer| offer.monthly).unwrap_or_default();
+            match offer.and_then(|offer| offer.monthly) {
+                Some(monthly) => cost += monthly,
+                // A type that is sold no more stands in no list.
+                None => unpriced += 1,
+            }
         }
         let sum = cost + added_cost;
         if sum > most {
@@ -96,6 +102,12 @@ async fn check(
                 rung.account
             ));
         }
+        if unpriced > 0 {
+            return Ok(Some(format!(
+                "{}: {sum:.2} a month of at most {most:.2}, without {unpriced} servers whose price is not known",
+                rung.account
+            )));
+        }
     }
-    Ok(())
+    Ok(None)
 }

@@ -42,7 +42,8 @@ pub use services::{Secrets, Services};
 
 use async_trait::async_trait;
 
-use crate::kind::{Evidence, Failure, Finding, Observation, Output};
+use crate::clock::Timestamp;
+use crate::kind::{Evidence, Failure, Finding, Observation, Open, Output};
 
 /// What a verify brings back when it agrees with the world.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,8 @@ pub struct Verified {
     pub output: Output,
     /// What was looked at.
     pub evidence: Vec<Evidence>,
+    /// What it leaves for people to see to.
+    pub open: Vec<Open>,
 }
 
 impl Verified {
@@ -59,6 +62,7 @@ impl Verified {
         Self {
             output: Output::new(),
             evidence: vec![Evidence::new(what, saw)],
+            open: Vec::new(),
         }
     }
 
@@ -66,6 +70,16 @@ impl Verified {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.output.insert(name.to_string(), value.into());
+        self
+    }
+
+    /// Adds a thing that stays open, for good or until it settles by itself.
+    #[must_use]
+    pub fn leaves(mut self, what: impl Into<String>, until: Option<Timestamp>) -> Self {
+        self.open.push(Open {
+            what: what.into(),
+            until,
+        });
         self
     }
 
@@ -100,6 +114,11 @@ pub trait Action: Send + Sync {
 
     /// Takes back what apply made, as the kind's `undo` word says. Looks first; safe to call again.
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure>;
+
+    /// Those whom it asks, by name, if only they may answer.
+    fn asks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Local files that it reads and that belong to the plan. A run keeps copies, and a resume reads those. Never a secret.
     fn files(&self) -> Vec<std::path::PathBuf> {
@@ -159,6 +178,11 @@ pub trait Look: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// See [`Action::asks`].
+    fn asks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// One look. A failure with reason `Verify`, `Unreachable` or `Timeout` is looked at again until the step's deadline.
     async fn look(&self, cx: &Context) -> Result<Verified, Failure>;
 
@@ -176,6 +200,10 @@ impl<T: Look> Action for T {
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         Look::precheck(self, cx).await
+    }
+
+    fn asks(&self) -> Vec<String> {
+        Look::asks(self)
     }
 
     async fn observe(&self, _cx: &Context) -> Result<Observation, Failure> {

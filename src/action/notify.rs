@@ -5,13 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{Action, Bind, Context, Verb, Verified};
-use crate::inventory::{Address, Channel};
 use crate::kind::{Effect, Evidence, Failure, Finding, Mode, Observation, Reason, Undo};
+use crate::message::{self, Message};
 use crate::problem::{Problem, nearest};
-use crate::secret::Secret;
 use crate::yaml::Node;
 
 /// Arguments of `notify`.
@@ -47,20 +45,6 @@ impl Verb for Notify {
 }
 
 impl Notify {
-    /// Where the message goes. The address of a webhook is often all that protects it.
-    async fn address(&self, cx: &Context) -> Result<Secret, Failure> {
-        match cx.services.inventory.notify.get(&self.to) {
-            Some(Channel::Webhook(Address::Text(text))) => Ok(Secret::new(text.clone())),
-            Some(Channel::Webhook(Address::Secret(reference))) => {
-                cx.services.secrets.fetch(reference).await
-            }
-            None => Err(Failure::new(
-                Reason::NotFound,
-                format!("no channel is called `{}`", self.to),
-            )),
-        }
-    }
-
     fn text(&self, cx: &Context) -> String {
         let told = self.message.clone().unwrap_or_else(|| cx.story.clone());
         // A rehearsal must never read like the real thing.
@@ -79,7 +63,7 @@ impl Action for Notify {
     }
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
-        self.address(cx).await?;
+        cx.services.channel(&self.to).await?;
         Ok(vec![Finding::assumed(format!(
             "messages reach {}",
             self.to
@@ -99,44 +83,24 @@ impl Action for Notify {
     }
 
     async fn apply(&self, cx: &Context) -> Result<(), Failure> {
-        let address = self.address(cx).await?;
-        let body = json!({ "text": self.text(cx), "run": cx.run.as_str(), "plan": cx.plan, "mode": cx.mode, "step": cx.step.as_str() });
-        // The address must not be quoted in an error.
-        let sent = cx
-            .services
-            .http
-            .post(address.expose())
-            .timeout(Duration::from_secs(20))
-            .json(&body)
-            .send()
-            .await;
-        let answer = sent.map_err(|error| {
-            let words = format!(
-                "telling {}: {}",
-                self.to,
-                crate::kind::chain(&error.without_url())
-            );
-            Failure::new(Reason::Unreachable, words)
-        })?;
-        let status = answer.status();
-        if status.is_success() {
-            return cx.note("sent", status.as_u16()).await;
-        }
-        let reason = match status.as_u16() {
-            429 => Reason::RateLimited,
-            500..=599 => Reason::Unreachable,
-            _ => Reason::Refused,
+        let way = cx.services.channel(&self.to).await?;
+        let message = Message {
+            text: self.text(cx),
+            run: cx.run.to_string(),
+            plan: cx.plan.clone(),
+            mode: cx.mode.to_string(),
+            step: Some(cx.step.to_string()),
         };
-        Err(Failure::new(
-            reason,
-            format!("telling {}: the webhook answered {status}", self.to),
-        ))
+        let said = message::send(&cx.services.http, &way, &message)
+            .await
+            .map_err(|failure| failure.at(format!("telling {}", self.to)))?;
+        cx.note("sent", said).await
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
         match cx.noted("sent") {
             Some(status) => Ok(Verified::seen(
-                format!("the webhook of {}", self.to),
+                format!("the channel {}", self.to),
                 format!("took the message ({status})"),
             )),
             None => Err(Failure::new(Reason::Verify, "the message was not taken")),

@@ -323,7 +323,7 @@ impl Action for ServerCreate {
                 )
                 .await
             {
-                Ok(words) => findings.push(Finding::verified(words)),
+                Ok(found) => findings.extend(found),
                 Err(failure) => refused.push(failure),
             }
         }
@@ -381,6 +381,18 @@ impl Action for ServerCreate {
         let provider = cx.services.provider(&rung.account)?;
         let name = self.name(cx);
         Ok(match provider.by_name(&name).await? {
+            Some(server)
+                if server
+                    .tags
+                    .as_ref()
+                    .is_some_and(|tags| tags.run == cx.run.as_str()) =>
+            {
+                let step = server.tags.as_ref().map_or("", |tags| &tags.step);
+                Observation::Foreign {
+                    what: format!("`{name}` was made by the step `{step}` of this run"),
+                    hint: Some("give the two steps different roles and begin anew".into()),
+                }
+            }
             Some(server) => Observation::Foreign {
                 what: format!(
                     "`{name}` exists at {} ({}) and was not made by this run",
@@ -443,6 +455,13 @@ impl Action for ServerCreate {
             Verified::seen(format!("{} at {}", server.name, rung.account), "running")
                 .and(format!("ssh to {}", facts.address), said)
                 .and("the bootstrap host key", "is refused after its rotation")
+                .leaves(
+                    format!(
+                        "{} ({}) stands in no inventory yet: nothing backs it up, nothing watches it",
+                        self.role, server.name
+                    ),
+                    None,
+                )
                 .with("host", self.role.clone())
                 .with("name", server.name.clone())
                 .with("id", server.id.clone())

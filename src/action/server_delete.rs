@@ -62,6 +62,14 @@ impl Action for ServerDelete {
     }
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
+        // An earlier process of this run may have got as far as the deletion and no further.
+        if let Some(id) = cx.noted_text("server") {
+            let provider = cx.services.provider(&self.named().account)?;
+            if provider.get(&id).await?.is_none() {
+                let words = format!("server {id} was deleted by this run already");
+                return Ok(vec![Finding::verified(words)]);
+            }
+        }
         let (_, server) = self.named().find(cx).await?;
         if server.protected {
             let words = format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::server_create::Needs;
 use super::{Bind, Context, limits};
 use crate::account::Limits;
-use crate::kind::{Failure, Reason};
+use crate::kind::{Failure, Finding, Reason};
 use crate::problem::{Problem, nearest};
 use crate::provider::{Provider, SizeOffer};
 use crate::units::bytes;
@@ -191,18 +191,18 @@ impl Rung {
         cx: &Context,
         provider: &dyn Provider,
         needs: Option<&Needs>,
-    ) -> Result<String, Failure> {
+    ) -> Result<Vec<Finding>, Failure> {
         provider.check_credentials().await?;
         let offer = self.offer(provider, needs).await?;
         provider
             .check_image(&self.image, &offer.architecture)
             .await?;
-        limits::check_plan(cx, provider, self, &offer).await?;
+        let doubt = limits::check_plan(cx, provider, self, &offer).await?;
         let price = offer
             .monthly
             .map(|price| format!(", {price:.2} a month"))
             .unwrap_or_default();
-        Ok(format!(
+        let words = format!(
             "{}: {} ({} cpus, {} memory, {} disk{price}) with {} can be ordered",
             self.place,
             offer.name,
@@ -210,6 +210,9 @@ impl Rung {
             bytes(offer.memory),
             bytes(offer.disk),
             self.image
-        ))
+        );
+        Ok(std::iter::once(Finding::verified(words))
+            .chain(doubt.map(Finding::warning))
+            .collect())
     }
 }

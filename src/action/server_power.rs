@@ -167,6 +167,12 @@ impl Action for ServerPower {
                 if matches!(failure.reason, Reason::Busy | Reason::RateLimited) {
                     return Err(failure);
                 }
+                // The answer may have been lost, and not the deed.
+                if let Ok((_, server)) = self.server(cx).await
+                    && self.as_wanted(server.power)
+                {
+                    return Ok(());
+                }
                 self.without_proof(cx, &failure).await
             }
         }
@@ -178,11 +184,27 @@ impl Action for ServerPower {
                 format!("{} is {}", self.server, self.word()),
                 format!("attested by {word}"),
             )
+            .leaves(
+                format!(
+                    "{} was not seen to be {}: {word}. Look at it as soon as its provider answers",
+                    self.server,
+                    self.word()
+                ),
+                None,
+            )
             .with("proof", "attested"));
         }
         if let Some(why) = cx.noted_text("skipped") {
             return Ok(
                 Verified::seen(self.server.clone(), format!("skipped: {why}"))
+                    .leaves(
+                        format!(
+                            "{} is not known to be {}: {why}. If it comes back it must take no writes",
+                            self.server,
+                            self.word()
+                        ),
+                        None,
+                    )
                     .with("proof", "none"),
             );
         }

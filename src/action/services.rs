@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::hosts::Hosts;
 use crate::clock::Clock;
 use crate::dns::Dns;
+use crate::inventory::{Address, ChannelKind};
 use crate::kind::{Failure, Reason};
+use crate::message::{self, Way};
 use crate::provider::Provider;
 use crate::secret::{Mask, Secret, SecretRef};
 use crate::store::Store;
@@ -79,6 +81,33 @@ impl Services {
             .get(name)
             .cloned()
             .ok_or_else(|| absent("DNS service", name))
+    }
+
+    /// A channel of the inventory with its secrets, which the mask knows from here on.
+    pub async fn channel(&self, name: &str) -> Result<Way, Failure> {
+        let channel = self.inventory.notify.get(name);
+        let channel = channel.ok_or_else(|| absent("channel", name))?;
+        Ok(match &channel.kind {
+            ChannelKind::Webhook(address) => Way::Webhook(self.address(address).await?),
+            ChannelKind::Slack(address) => Way::Slack(self.address(address).await?),
+            ChannelKind::Telegram { token, chat, api } => Way::Telegram {
+                api: api.clone().unwrap_or_else(|| message::TELEGRAM.into()),
+                token: self.secrets.fetch(token).await?,
+                chat: chat.clone(),
+            },
+        })
+    }
+
+    /// The address of a webhook is often all that protects it, also where it is written openly.
+    async fn address(&self, address: &Address) -> Result<Secret, Failure> {
+        match address {
+            Address::Text(text) => {
+                let address = Secret::new(text.clone());
+                self.mask.learn(&address);
+                Ok(address)
+            }
+            Address::Secret(reference) => self.secrets.fetch(reference).await,
+        }
     }
 
     /// A store.

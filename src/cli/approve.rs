@@ -104,7 +104,11 @@ pub fn deliver(folder: &RunFolder, message: &Message) -> Result<(), CliError> {
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    let _ = std::fs::remove_file(&path);
+    // Gone between two looks: it was taken after all.
+    if std::fs::remove_file(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    {
+        return Ok(());
+    }
     Err(CliError::new(
         STOPPED,
         "the run has not taken the message within ten seconds; it was withdrawn",

@@ -9,9 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::ask_at_terminal;
 use super::failure::{CliError, OK, Outcome, STOPPED, code_of};
+use super::tell;
 use crate::action::Services;
 use crate::engine::{Answer, Desk, Ending, Engine, Stop, StopHandle, Wish, precheck};
-use crate::event::{Mark, What};
+use crate::event::{Mark, What, is_one_of};
 use crate::ids::StepId;
 use crate::journal::{Ledger, Letter, RunFolder, Word};
 use crate::kind::chain;
@@ -56,12 +57,19 @@ impl Conduct {
         let questions = self
             .interactive
             .then(|| tokio::spawn(ask_at_terminal(desk.clone())));
+        let waits = tokio::spawn(tell::questions(
+            self.services.clone(),
+            self.ledger.clone(),
+            desk.standing(),
+        ));
         let came = self.go(&desk, stop).await;
         signals.abort();
         letters.abort();
+        waits.abort();
         if let Some(questions) = questions {
             questions.abort();
         }
+        tell::the_end(&self.services, &self.ledger).await;
         for host in self.services.hosts.all() {
             host.disconnect().await;
         }
@@ -253,6 +261,19 @@ async fn take(letter: &Letter, ledger: &Ledger, desk: &Desk) -> Result<Taken, St
     Ok(Taken::Kept)
 }
 
+/// Whether this person's word counts for the step: one that asks certain people can be called needless or done only by
+/// them, or a mark would be a way around the question.
+pub fn may_mark(state: &RunState, step: &StepId, by: &str) -> Result<(), String> {
+    match state.step(step) {
+        None => Err(format!("the run has no step `{step}`")),
+        Some(known) if !is_one_of(by, &known.bound.asks) => Err(format!(
+            "`{step}` is not for {by} to mark, but for {}",
+            known.bound.asks.join(", ")
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Records a person's word about a step.
 pub async fn mark_step(
     ledger: &Ledger,
@@ -261,10 +282,7 @@ pub async fn mark_step(
     by: &str,
     because: &str,
 ) -> Result<(), String> {
-    let known = ledger.state(|state| state.step(step).is_some());
-    if !known {
-        return Err(format!("the run has no step `{step}`"));
-    }
+    ledger.state(|state| may_mark(state, step, by))?;
     let what = What::Marked {
         step: step.clone(),
         mark,

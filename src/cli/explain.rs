@@ -125,7 +125,7 @@ fn in_order(program: &Program) -> String {
     let mut text = format!("{table}\n");
     if let Some(health) = program.health_rule() {
         text.push_str(&format!(
-            "\nhealthy when {} hold(s) for {} within {}\n",
+            "\nhealthy when {}, for {} on end, within {}\n",
             health.checks.join(" and "),
             crate::units::duration(health.hold),
             crate::units::duration(health.within)

@@ -105,6 +105,9 @@ impl From<JournalError> for CliError {
             JournalError::Busy { .. } => {
                 "somebody is at work on that run: `dr-plan status RUN --follow` watches it"
             }
+            JournalError::Bad { .. } | JournalError::Contradiction { .. } => {
+                "somebody or something changed the past, and nothing is built on that: `dr-plan report RUN` tells what stands before that line, also what was made; go on by hand, or with a new run"
+            }
             JournalError::TakenOver(_) => "`dr-plan status` shows who goes on with it",
             _ => {
                 "nothing was done after what could not be written or read; mend the disk, then `dr-plan resume`"

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::approve::deliver;
+use super::conduct::may_mark;
 use super::failure::{CliError, JOURNAL, OK, Outcome, USAGE};
 use super::here::{person, state_folder};
 use super::logs::step_of;
@@ -12,20 +13,21 @@ use crate::event::{Mark, What};
 use crate::journal::{Estates, FileEstates, Ledger, Message, Owner, Parts, RunFolder, Word};
 use crate::kind::chain;
 use crate::secret::Mask;
-use crate::state::RunState;
+use crate::state::{RunState, Status, StepState};
 
 /// Say of a step that it is done, or not needed
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("word").required(true)))]
 pub struct MarkStep {
     /// The run: its id, its beginning or end, or `last`
     run: String,
     /// The step
     step: String,
     /// It is done; the run verifies it all the same
-    #[arg(long, conflicts_with = "skip", required_unless_present = "skip")]
+    #[arg(long, group = "word")]
     done: bool,
     /// It is not needed; its dependants go on, and a critical one is an exception in the result
-    #[arg(long)]
+    #[arg(long, group = "word")]
     skip: bool,
     /// Why: it stands in the report
     #[arg(long, value_name = "TEXT")]
@@ -49,7 +51,17 @@ impl MarkStep {
         let (_, state) = report::report_of(&folder)?;
         let step = step_of(&state, &self.step)?;
         let short = state.header.run.short().to_string();
-        if state.step(&step).is_some_and(|step| step.status.good()) {
+        let by = self.by.clone().unwrap_or_else(person);
+        may_mark(&state, &step, &by).map_err(|why| {
+            CliError::new(USAGE, why).hint(format!(
+                "dr-plan mark {short} {step} --as NAME, if that is you"
+            ))
+        })?;
+        let taken_back = |step: &StepState| step.status == Status::Skipped && self.done;
+        if state
+            .step(&step)
+            .is_some_and(|step| step.status.good() && !taken_back(step))
+        {
             return Err(
                 CliError::new(USAGE, format!("`{step}` has ended well already"))
                     .hint(format!("dr-plan status {short}")),
@@ -67,7 +79,6 @@ impl MarkStep {
             .hint(format!("dr-plan approve {short} {step} --as NAME")));
         }
         let mark = if self.skip { Mark::Skip } else { Mark::Done };
-        let by = self.by.clone().unwrap_or_else(person);
         if folder.is_live()? {
             let word = Word::Mark {
                 mark,

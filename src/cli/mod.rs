@@ -26,6 +26,7 @@ mod services;
 mod sources;
 mod ssh;
 mod status;
+mod tell;
 mod undo;
 mod validate;
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::conduct::code_of_state;
 use super::failure::{CliError, JOURNAL, Outcome};
 use super::here::state_folder;
-use super::{Common, print};
+use super::{Common, print, say};
 use crate::event::{Event, Header, What};
 use crate::ids::StepId;
 use crate::journal::{CapturedOutput, RunFolder};
@@ -55,7 +55,16 @@ impl ReportOf {
 
 /// The report of a run, from its journal.
 pub fn report_of(folder: &RunFolder) -> Result<(Report, RunState), CliError> {
-    let reading = folder.read()?;
+    let (reading, bad) = folder.read_sound()?;
+    if let Some(bad) = bad {
+        if reading.events.is_empty() {
+            return Err(bad.into());
+        }
+        say(&format!(
+            "the journal is damaged: {}\nwhat follows is what stands before that; it cannot be gone on with\n",
+            chain(&bad)
+        ));
+    }
     let state =
         RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
     let report = Report::new(&state).of_journal(reading.head.seq, reading.head.hash);

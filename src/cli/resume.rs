@@ -67,9 +67,11 @@ impl Resume {
             None => estates.take(&header.estate, &owner)?,
         };
         if let Some(before) = held.before() {
-            say(&format!(
-                "the last owner did not let go in peace: {before}\n"
-            ));
+            let words = match (&self.take_over, folder.is_live()?) {
+                (Some(_), true) => "pushed aside",
+                _ => "the last owner did not let go in peace",
+            };
+            say(&format!("{words}: {before}\n"));
         }
         // Read again behind the lock: whoever had it may have written until a moment ago.
         let (journal, reading) = open_when_free(&folder, self.take_over.is_some())?;

@@ -89,7 +89,14 @@ impl Run {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let now = clock.now();
         if self.lost_at.is_some_and(|at| at > now) {
-            return Err(CliError::new(USAGE, "--lost-at lies in the future"));
+            return Err(CliError::new(
+                USAGE,
+                format!(
+                    "--lost-at lies in the future: this machine's clock says {}",
+                    now.strftime("%Y-%m-%d %H:%M:%S UTC")
+                ),
+            )
+            .hint("if that is wrong: `timedatectl`; times here are compared with those of backups and records"));
         }
         let state = state_folder(common.state.clone())?;
         let older = match &self.adopt {

@@ -1,15 +1,17 @@
 //! `dr-plan validate`: everything that can be known of a plan without asking anybody.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::failure::{OK, Outcome};
+use super::failure::{CliError, OK, Outcome};
 use super::run::inputs;
 use super::sources::Reader;
 use super::{Common, print, problems, say};
 use crate::ids::RunId;
 use crate::kind::Mode;
+use crate::problem::Problem;
 use crate::program::Program;
 
 /// Read plans and say everything that is wrong with them; touches nothing
@@ -27,29 +29,41 @@ impl Validate {
     /// Carries it out.
     pub fn run(self, common: &Common) -> Outcome {
         let given = inputs(&self.input)?;
+        let mut wrong = Vec::new();
+        let mut warnings = Vec::new();
         for plan in &self.plans {
-            let texts = Reader::of_person().plan(plan, common)?;
-            let warnings = texts.warnings;
-            let program = Program::bind(texts.sources, Mode::Failover, RunId::generate(), &given)?;
-            let warnings: Vec<_> = warnings
-                .into_iter()
-                .chain(program.warnings.clone())
-                .collect();
-            if common.json {
-                print(&format!("{:#}\n", problems::json(&warnings)));
-                continue;
+            match check(plan, &given, common) {
+                Ok((steps, found)) => {
+                    if !common.quiet && !common.json {
+                        say(&problems::render(&found, true));
+                        say(&format!("{}: {steps} steps, no problems\n", plan.display()));
+                    }
+                    warnings.extend(found);
+                }
+                // All plans at once, like all problems of a plan.
+                Err(CliError::Problems(found)) => wrong.extend(found),
+                Err(error) => return Err(error),
             }
-            if !warnings.is_empty() {
-                say(&problems::render(&warnings, true));
-            }
-            if !common.quiet {
-                say(&format!(
-                    "{}: {} steps, no problems\n",
-                    plan.display(),
-                    program.steps().len()
-                ));
-            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong.into());
+        }
+        if common.json {
+            print(&format!("{:#}\n", problems::json(&warnings)));
         }
         Ok(OK)
     }
+}
+
+/// How many steps a sound plan has, and its warnings.
+fn check(
+    plan: &Path,
+    given: &BTreeMap<String, String>,
+    common: &Common,
+) -> Result<(usize, Vec<Problem>), CliError> {
+    let texts = Reader::of_person().plan(plan, common)?;
+    let program = Program::bind(texts.sources, Mode::Failover, RunId::generate(), given)?;
+    let mut warnings = texts.warnings;
+    warnings.extend(program.warnings.iter().cloned());
+    Ok((program.steps().len(), warnings))
 }

@@ -82,7 +82,10 @@ dr_decode() {
     gpg_recipient) dr_fail refused 'the backup is closed for the holder of a gpg secret key, and this version opens passphrases only' ;;
     gpg)
       if [ "${DR_KEY:-none}" != gpg ]; then dr_fail denied 'the backup is closed with gpg, and its dataset names no gpg `key:`'; fi
-      command -v gpg >/dev/null || dr_fail not_found 'this host has no `gpg`: add the package `gpg`'
+      # gpg opens nothing without its agent, which Debian packs apart.
+      for dr_need in gpg gpg-agent; do
+        command -v "$dr_need" >/dev/null || dr_fail not_found "this host has no \`$dr_need\`: add the package \`$dr_need\`"
+      done
       dr_gpg_home=$(mktemp -d "${TMPDIR:-/tmp}/dr-gpg.XXXXXXXX")
       printf '%s\n' "$dr_gpg_home" >"$dr_out.gpg" ;;
     age)

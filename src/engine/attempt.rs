@@ -39,7 +39,7 @@ fn has_ended(shared: &Shared, id: &StepId) -> bool {
 async fn until_its_outcome(shared: &Shared, id: &StepId) -> Result<(), JournalError> {
     let policy = shared.work.policy(id);
     let clock = Arc::new(StepClock::new(policy.timeout, policy.within));
-    let mut backoff = Backoff::new(policy.backoff, Duration::from_secs(60));
+    let mut backoff = Backoff::new(policy.backoff, Duration::from_secs(15));
     let mut failures = 0;
     loop {
         let came = clock.within(one(shared, id, &policy, &clock)).await;
@@ -50,6 +50,7 @@ async fn until_its_outcome(shared: &Shared, id: &StepId) -> Result<(), JournalEr
                     already,
                     output: verified.output,
                     evidence: verified.evidence,
+                    open: verified.open,
                 };
                 return shared.ledger.record(what).await.map(drop);
             }
@@ -67,8 +68,9 @@ async fn until_its_outcome(shared: &Shared, id: &StepId) -> Result<(), JournalEr
         };
         failures += 1;
         let wait = failure.retry_after.unwrap_or_else(|| backoff.wait());
-        let again =
-            failures < policy.attempts && policy.retries(failure.reason) && clock.allows(wait);
+        let once_more =
+            failures < policy.attempts || policy.waits_out(failure.reason, clock.passed() + wait);
+        let again = once_more && policy.retries(failure.reason) && clock.allows(wait);
         if !again {
             return shared
                 .ledger
@@ -130,10 +132,13 @@ async fn one(
             step: id.clone(),
             observation: Observation::Absent,
         });
-        let verified = look_until(&*action, &cx, clock, policy.waits).await?;
+        let once = policy.waits || policy.effect != Effect::Read;
+        let verified = look_until(&*action, &cx, clock, once).await;
         let verified = match marked {
-            Some((by, because)) => verified.and(format!("{by} marked it as done"), because),
-            None => verified,
+            Some((by, because)) => verified
+                .map_err(|failure| failure.at(format!("{by} marked it as done, and it is not")))?
+                .and(format!("{by} marked it as done"), because),
+            None => verified?,
         };
         return Ok(Came::Done {
             verified,

@@ -260,6 +260,7 @@ async fn look_at_what_stands(
                     already: false,
                     output: verified.output,
                     evidence: Vec::new(),
+                    open: Vec::new(),
                 },
             };
             // It was waiting, so it can be done.

@@ -371,7 +371,9 @@ impl Engine {
                     .iter()
                     // A look or a question leaves nothing behind.
                     .filter(|step| {
-                        step.status == Status::Running && step.bound.effect != Effect::Read
+                        step.status == Status::Running
+                            && step.bound.effect != Effect::Read
+                            && step.asking.is_none()
                     })
                     .map(|step| step.bound.id.as_str())
                     .collect();

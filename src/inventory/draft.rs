@@ -1,6 +1,6 @@
 //! The keys of an inventory as people write them: one source of truth for the JSON Schema, the check and the value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -262,10 +262,49 @@ pub(super) struct DomainText {
 /// Where messages go.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["slack", "telegram", "email", "pagerduty"]))]
+#[schemars(extend("x-later" = ["email", "pagerduty"]))]
 pub(super) struct ChannelText {
     /// A URL that takes a JSON message by POST.
     pub webhook: Option<WebhookText>,
+    /// An incoming webhook of Slack.
+    pub slack: Option<SlackText>,
+    /// A bot of Telegram.
+    pub telegram: Option<TelegramText>,
+    /// What it is told of every run without a step: that it `waits` for a person, `stops` without a result, `ends`.
+    #[serde(default)]
+    pub when: BTreeSet<Moment>,
+}
+
+/// What a run tells without being asked to by a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// A question waits for a person.
+    Waits,
+    /// It stopped without a result.
+    Stops,
+    /// It has a result.
+    Ends,
+}
+
+/// An incoming webhook of Slack.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SlackText {
+    /// Its URL, or where it is kept: whoever has it can write.
+    pub webhook: Address,
+}
+
+/// A bot of Telegram.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TelegramText {
+    /// The bot's token.
+    pub token: SecretRef,
+    /// The chat that it writes to: its number as a text, or `@name`.
+    pub chat: String,
+    /// The API's address, where it is not Telegram's own.
+    pub api: Option<String>,
 }
 
 /// A URL that takes a JSON message by POST.

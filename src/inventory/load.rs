@@ -12,8 +12,8 @@ use super::draft::{
     SshText, StoreText,
 };
 use super::{
-    BackupSource, Channel, Dataset, DatasetKind, Domain, Host, Inventory, Key, Location, Ssh,
-    Store, StoreKind,
+    Address, BackupSource, Channel, ChannelKind, Dataset, DatasetKind, Domain, Host, Inventory,
+    Key, Location, Ssh, Store, StoreKind,
 };
 use crate::problem::{Place, Problem, Source, nearest};
 use crate::yaml::{self, Node, Schema, Templates};
@@ -127,18 +127,7 @@ impl<'a> Draft<'a> {
                     ttl: text.ttl,
                 })
             }),
-            notify: self.part(
-                "notify",
-                |draft, _, key, node, text: ChannelText| match text.webhook {
-                    Some(webhook) => Some(Channel::Webhook(match webhook.url {
-                        super::Address::Secret(secret) => {
-                            super::Address::Secret(secret.beside(draft.folder))
-                        }
-                        plain => plain,
-                    })),
-                    None => draft.no_kind(key, node, "webhook"),
-                },
-            ),
+            notify: self.part("notify", Self::channel),
             people: self.part("people", |_, _, _, _, people: Vec<Person>| Some(people)),
             hosts,
             source: source.clone(),
@@ -225,6 +214,41 @@ impl<'a> Draft<'a> {
             (None, Some(age)) => Some(Key::AgeIdentity(age.identity.beside(self.folder))),
             (Some(_), Some(_)) => self.two_kinds(node, "gpg", "age"),
             (None, None) => self.no_kind(key, node, "gpg` or `age"),
+        }
+    }
+
+    fn channel(
+        &mut self,
+        _: &str,
+        key: &'a Node,
+        node: &'a Node,
+        text: ChannelText,
+    ) -> Option<Channel> {
+        let kind = match (text.webhook, text.slack, text.telegram) {
+            (Some(webhook), None, None) => ChannelKind::Webhook(self.address(webhook.url)),
+            (None, Some(slack), None) => ChannelKind::Slack(self.address(slack.webhook)),
+            (None, None, Some(telegram)) => ChannelKind::Telegram {
+                token: telegram.token.beside(self.folder),
+                chat: telegram.chat,
+                api: telegram
+                    .api
+                    .map(|api| api.trim_end_matches('/').to_string()),
+            },
+            (None, None, None) => return self.no_kind(key, node, "webhook`, `slack` or `telegram"),
+            (Some(_), Some(_), _) => return self.two_kinds(node, "webhook", "slack"),
+            (Some(_), _, Some(_)) => return self.two_kinds(node, "webhook", "telegram"),
+            (_, Some(_), Some(_)) => return self.two_kinds(node, "slack", "telegram"),
+        };
+        Some(Channel {
+            kind,
+            when: text.when,
+        })
+    }
+
+    fn address(&self, address: Address) -> Address {
+        match address {
+            Address::Secret(secret) => Address::Secret(secret.beside(self.folder)),
+            plain => plain,
         }
     }
 

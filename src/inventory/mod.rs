@@ -1,6 +1,6 @@
 //! An inventory: what exists and what must come back. Names are looked up once, here, so that what follows can rely on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use crate::units::Span;
 mod draft;
 mod load;
 
-pub use draft::{Address, Compression, Form, LocalStore, Person, Postgres, S3Store, UrlStyle};
+pub use draft::{
+    Address, Compression, Form, LocalStore, Moment, Person, Postgres, S3Store, UrlStyle,
+};
 pub use load::{load, read};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.
@@ -199,9 +201,29 @@ pub struct Domain {
 
 /// Where messages go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Channel {
+pub struct Channel {
+    /// The service.
+    pub kind: ChannelKind,
+    /// What it is told of every run.
+    pub when: BTreeSet<Moment>,
+}
+
+/// The services that take messages. Paths of secrets are resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelKind {
     /// A POST with JSON.
     Webhook(Address),
+    /// An incoming webhook of Slack.
+    Slack(Address),
+    /// A bot of Telegram.
+    Telegram {
+        /// The bot's token.
+        token: SecretRef,
+        /// The chat that it writes to.
+        chat: String,
+        /// The API's address, where it is not Telegram's own; without a final `/`.
+        api: Option<String>,
+    },
 }
 
 impl Inventory {

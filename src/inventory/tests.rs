@@ -115,12 +115,12 @@ fn a_whole_inventory_is_read_and_its_paths_are_resolved() {
         (Form::Custom, Some("Europe/Berlin"))
     );
     assert_eq!(
-        inventory.notify["ops"],
-        Channel::Webhook(Address::Secret(SecretRef::Env("HOOK".into())))
+        inventory.notify["ops"].kind,
+        ChannelKind::Webhook(Address::Secret(SecretRef::Env("HOOK".into())))
     );
     assert_eq!(
-        inventory.notify["log"],
-        Channel::Webhook(Address::Text("http://127.0.0.1:9/x".into()))
+        inventory.notify["log"].kind,
+        ChannelKind::Webhook(Address::Text("http://127.0.0.1:9/x".into()))
     );
     assert_eq!(inventory.people["ops"][0].name, "ada");
     assert_eq!(inventory.check_accounts(&["hetzner", "powerdns"]), []);
@@ -206,8 +206,8 @@ fn what_is_not_carried_out_yet_says_so() {
         ("local: { path: ../backups }", "sftp: { host: nas }", "sftp"),
         (
             "webhook: { url: { env: HOOK } }",
-            "slack: { webhook: { env: HOOK } }",
-            "slack",
+            "pagerduty: { key: { env: HOOK } }",
+            "pagerduty",
         ),
         (
             "gpg: { passphrase: { file: ~/.dr/gpg_passphrase } }",

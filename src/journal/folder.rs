@@ -22,7 +22,7 @@ use super::file::is_written;
 use super::format::Hash;
 use super::inbox::Inbox;
 use super::output::CapturedOutput;
-use super::read::{Follower, Reading, Records, read_all};
+use super::read::{Follower, Reading, Records, read_all, read_sound};
 use super::{FileJournal, JournalError, sync_directory};
 use crate::event::{FileHash, Header, What};
 use crate::ids::{RunId, StepId};
@@ -41,7 +41,7 @@ pub enum FolderError {
     #[error("{} was changed after the run began", .0.display())]
     Changed(PathBuf),
     /// No run of that name.
-    #[error("there is no run `{name}` in {}", state.display())]
+    #[error("{}", no_such_run(name, state))]
     NoSuchRun {
         /// What was asked for.
         name: String,
@@ -56,6 +56,16 @@ pub enum FolderError {
         /// What it could mean.
         all: Vec<RunId>,
     },
+}
+
+fn no_such_run(name: &str, state: &Path) -> String {
+    match name {
+        "last" => format!(
+            "no run has been begun yet (runs are kept in {})",
+            state.display()
+        ),
+        _ => format!("there is no run `{name}` in {}", state.display()),
+    }
 }
 
 /// A run's folder.
@@ -159,7 +169,15 @@ impl RunFolder {
         let all = ids(state)?;
         let lower = name.to_lowercase();
         let mut fit: Vec<RunId> = match name {
-            "last" => all.into_iter().take(1).collect(),
+            // A process that was killed before its first record leaves a folder and no run.
+            "last" => all
+                .into_iter()
+                .find(|run| {
+                    let journal = state.join("runs").join(run.as_str()).join(JOURNAL);
+                    journal.metadata().is_ok_and(|file| file.len() > 0)
+                })
+                .into_iter()
+                .collect(),
             _ => all
                 .into_iter()
                 .filter(|id| {
@@ -240,6 +258,11 @@ impl RunFolder {
         read_all(&self.journal_path())
     }
 
+    /// Reads as far as the journal is sound; see [`read_sound`].
+    pub fn read_sound(&self) -> Result<(Reading, Option<JournalError>), JournalError> {
+        read_sound(&self.journal_path())
+    }
+
     /// Follows the journal from the event `from` on.
     pub fn follow(&self, from: u64) -> Result<Follower, JournalError> {
         Follower::open(&self.journal_path(), from)
@@ -294,10 +317,12 @@ fn ids(state: &Path) -> Result<Vec<RunId>, JournalError> {
     let mut all = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io)?;
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if let Some(run) = entry
             .file_name()
             .to_str()
             .and_then(|n| RunId::parse(n).ok())
+            .filter(|id| is_folder && ulid::Ulid::from_string(id.as_str()).is_ok())
         {
             all.push(run);
         }

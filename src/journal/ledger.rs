@@ -36,6 +36,9 @@ use crate::state::transition::Transitions;
 
 /// So many log lines and progress marks may wait; more are counted and not kept.
 const WAITING_NOTES: usize = 10_000;
+/// And so many bytes of log lines a step may leave in a run: a script that says too much must not fill the disk that the
+/// recovery needs. All of it stands in the job's own log on its host.
+const LOGGED: usize = 4 << 20;
 /// What nobody waits for is written after so long, if nothing else takes it along.
 const IDLE: Duration = Duration::from_millis(50);
 /// Whether the estate is still ours is asked before each record that matters, and so often when there is none: a run that
@@ -89,6 +92,8 @@ struct Queue {
     wake_at: usize,
     /// Light ones that found no place.
     dropped: BTreeMap<StepId, u64>,
+    /// Bytes of log lines so far, by step.
+    logged: BTreeMap<StepId, usize>,
     closed: bool,
     dead: Option<JournalError>,
 }
@@ -254,6 +259,17 @@ impl Room {
                 let _ = answer.send(Err(error));
             }
             return;
+        }
+        if let What::Log { step, line } = &mut what {
+            let so_far = queue.logged.entry(step.clone()).or_default();
+            if *so_far > LOGGED {
+                return;
+            }
+            *so_far += line.len();
+            if *so_far > LOGGED {
+                *line = "(it says more than is kept here; the rest stands in its log on the host)"
+                    .into();
+            }
         }
         if answer.is_none()
             && let What::Log { step, .. } | What::Progress { step, .. } = &what

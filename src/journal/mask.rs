@@ -77,9 +77,11 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
             already: _,
             output,
             evidence: e,
+            open,
         } => {
             map(mask, output);
             evidence(mask, e);
+            all(mask, open.iter_mut().map(|open| &mut open.what));
         }
         What::Failed {
             step: _,
@@ -234,6 +236,7 @@ fn header(mask: &Mask, it: &mut Header) {
             finally: _,
             left_out,
             title,
+            asks,
             expect: _,
             phase,
             owner,
@@ -241,6 +244,7 @@ fn header(mask: &Mask, it: &mut Header) {
             runbook_url,
         } = step;
         all(mask, [kind, title]);
+        all(mask, asks);
         for optional in [left_out, phase, owner, notes, runbook_url] {
             all(mask, optional);
         }

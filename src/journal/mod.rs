@@ -26,7 +26,7 @@ pub use inbox::{Inbox, InboxWatch, Letter, Message, Word};
 pub use ledger::{Ledger, Parts};
 pub use lock::{Estates, FileEstates, Held, LockError, Owner};
 pub use output::CapturedOutput;
-pub use read::{Follower, Reading, Records, read_all};
+pub use read::{Follower, Reading, Records, read_all, read_sound};
 
 /// The port: one run's records, open for appending by one process.
 pub trait Journal: Send {

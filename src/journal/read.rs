@@ -26,17 +26,32 @@ pub struct Reading {
 
 /// Reads everything. Errors: the file cannot be read; a bad record, with its line number.
 pub fn read_all(path: &Path) -> Result<Reading, JournalError> {
+    match read_sound(path)? {
+        (reading, None) => Ok(reading),
+        (_, Some(bad)) => Err(bad),
+    }
+}
+
+/// Reads up to the first bad record, for those who only want to know what happened: what was made at a provider must not
+/// be forgotten because of one byte. Nothing may be built on it.
+pub fn read_sound(path: &Path) -> Result<(Reading, Option<JournalError>), JournalError> {
     let mut records = Records::open(path)?;
     let mut events = Vec::new();
-    while let Some(event) = records.next_event()? {
-        events.push(event);
-    }
-    Ok(Reading {
+    let bad = loop {
+        match records.next_event() {
+            Ok(Some(event)) => events.push(event),
+            Ok(None) => break None,
+            Err(bad @ JournalError::Bad { .. }) => break Some(bad),
+            Err(other) => return Err(other),
+        }
+    };
+    let reading = Reading {
         events,
         head: records.head,
         good: records.good,
         torn: records.rest,
-    })
+    };
+    Ok((reading, bad))
 }
 
 /// Reads a journal record by record, and goes on where it stood when more has been written.

@@ -6,6 +6,7 @@ use super::{Approval, Need, Retry, Run, Step, Verb};
 use crate::ids::StepId;
 use crate::problem::{Place, Problem};
 use crate::template::is_template;
+use crate::units::Span;
 use crate::yaml::Node;
 
 /// The three ways to say what a step does, with the keys that belong to each.
@@ -60,6 +61,10 @@ pub(super) fn read(draft: &mut Draft<'_>, key: &Node, node: &Node) -> Option<Ste
         )?)),
         _ => {
             let approval = text.approval;
+            if let Some(written) = node.get("approval") {
+                let timeout = approval.as_ref().and_then(|approval| approval.timeout);
+                no_time(draft, written, "timeout", timeout);
+            }
             if let Some(minimum) = approval.as_ref().and_then(|approval| approval.minimum)
                 && minimum != 1
                 && let Some(written) = node
@@ -83,6 +88,7 @@ pub(super) fn read(draft: &mut Draft<'_>, key: &Node, node: &Node) -> Option<Ste
             }
         }
     };
+    no_time(draft, node, "timeout", text.timeout);
     Some(Step {
         id,
         place: key.place.clone(),
@@ -114,6 +120,17 @@ pub(super) fn read(draft: &mut Draft<'_>, key: &Node, node: &Node) -> Option<Ste
         notes: text.notes,
         runbook_url: text.runbook_url,
     })
+}
+
+/// A limit of no time at all is a slip of the pen: nothing could ever be done within it.
+fn no_time(draft: &mut Draft<'_>, node: &Node, key: &str, written: Option<Span>) {
+    if written.is_some_and(|span| span.0.is_zero()) {
+        let words = format!("nothing can be done within a `{key}` of 0s");
+        let problem = Problem::error("no-time", node.place_of(key), words);
+        draft
+            .problems
+            .push(problem.help("leave it away for the usual time"));
+    }
 }
 
 /// The keys of the step. Those that cannot be read have been shown; the others are still looked at.

@@ -1,25 +1,28 @@
 //! `assumes_lost`: nothing that the plan needs may live in what it takes for lost. A recovery that restores from the
 //! burning building is found here, in peace.
 
+use std::collections::BTreeSet;
+
 use super::{Sources, args};
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, nearest};
 use crate::template::is_template;
 use crate::yaml::Node;
 
 /// Finds places, hosts and stores that the plan needs and takes for lost.
 pub(super) fn check(sources: &Sources, problems: &mut Vec<Problem>) {
-    let lost: Vec<(&str, &Place)> = sources
-        .plan
-        .assumes_lost
-        .iter()
-        .map(|(place, at)| (place.as_str(), at))
-        .collect();
+    let mut lost: Vec<(String, &Place)> = Vec::new();
+    for (place, at) in &sources.plan.assumes_lost {
+        problems.extend(unknown(sources, place, at));
+        lost.extend(regions(sources, place).into_iter().map(|place| (place, at)));
+    }
     let inside = |place: &str| {
-        lost.iter().find(|(lost, _)| {
-            place == *lost
-                || place
-                    .strip_prefix(lost)
-                    .is_some_and(|rest| rest.starts_with('/'))
+        regions(sources, place).into_iter().find_map(|place| {
+            lost.iter().find(|(lost, _)| {
+                place == *lost
+                    || place
+                        .strip_prefix(lost.as_str())
+                        .is_some_and(|rest| rest.starts_with('/'))
+            })
         })
     };
     for step in sources.plan.steps.iter().chain(&sources.plan.finally) {
@@ -42,7 +45,7 @@ pub(super) fn check(sources: &Sources, problems: &mut Vec<Problem>) {
                 );
             }
         }
-        for value in texts(node.get("host")) {
+        for value in hosts(&node) {
             let host = value
                 .as_str()
                 .filter(|text| !is_template(text))
@@ -113,6 +116,62 @@ pub(super) fn check(sources: &Sources, problems: &mut Vec<Problem>) {
             }
         }
     }
+}
+
+/// A place with a group of regions is each of them.
+fn regions(sources: &Sources, place: &str) -> Vec<String> {
+    let mut parts = place.splitn(3, '/');
+    let (account, region, rest) = (parts.next(), parts.next(), parts.next());
+    let group = account
+        .and_then(|account| sources.accounts.get(account))
+        .zip(region)
+        .and_then(|(account, region)| account.regions.get(region));
+    match (account, group) {
+        (Some(account), Some(group)) => group
+            .iter()
+            .map(|region| match rest {
+                Some(rest) => format!("{account}/{region}/{rest}"),
+                None => format!("{account}/{region}"),
+            })
+            .collect(),
+        _ => vec![place.to_string()],
+    }
+}
+
+/// A place that nothing stands in and no account has is a slip of the pen, and would protect nothing.
+fn unknown(sources: &Sources, place: &str, at: &Place) -> Option<Problem> {
+    let account = place.split('/').next().unwrap_or_default();
+    let hosts = sources.inventory.hosts.values().map(|host| &host.at);
+    let stores = sources.inventory.stores.values().map(|store| &store.at);
+    let stand = hosts.chain(stores).flatten();
+    let mut known: BTreeSet<&str> = stand.map(|at| at.provider.as_str()).collect();
+    known.extend(sources.accounts.keys().map(String::as_str));
+    if known.contains(account) {
+        return None;
+    }
+    let words = format!("nothing stands at `{account}`, and no provider file has that name");
+    let problem = Problem::error("unknown-place", at, words);
+    Some(match nearest(account, known) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help("write provider/region as the hosts of the inventory have it in `at`"),
+    })
+}
+
+/// Every host that a step names, however deep: its own, those of its gate and of its checks.
+fn hosts(node: &Node) -> Vec<&Node> {
+    let mut found = Vec::new();
+    for (key, value) in node.entries() {
+        match key.as_str() {
+            Some("host") => found.extend(texts(Some(value))),
+            // Their keys are the person's own words.
+            Some("env" | "secrets" | "records") => {}
+            _ => found.extend(hosts(value)),
+        }
+    }
+    for item in node.items() {
+        found.extend(hosts(item));
+    }
+    found
 }
 
 /// A text or a list of texts.

@@ -35,6 +35,10 @@ impl Action for Checked {
         self.action.title()
     }
 
+    fn asks(&self) -> Vec<String> {
+        self.action.asks()
+    }
+
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         self.action.precheck(cx).await
     }

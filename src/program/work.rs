@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::placeholder::{self, Placeholder};
-use super::{ATTEMPTS, BACKOFF, Program, bind_check, bind_step, scope};
+use super::{ATTEMPTS, BACKOFF, PATIENCE, Program, bind_check, bind_step, scope};
 use crate::action::{Action, kind_of};
 use crate::ids::StepId;
 use crate::kind::{Effect, Failure, Output, Reason};
@@ -17,6 +17,8 @@ use crate::template::Reference;
 pub struct Policy {
     /// The time of the whole step, waits for people not counted.
     pub timeout: Duration,
+    /// For so long a service that is out of reach is asked again, however many attempts that takes.
+    pub patience: Duration,
     /// All attempts together.
     pub attempts: u32,
     /// The pause before the second attempt; doubles each time.
@@ -32,6 +34,15 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether this is an outage that is worth more attempts than others.
+    pub fn waits_out(&self, reason: Reason, passed: Duration) -> bool {
+        let outage = matches!(
+            reason,
+            Reason::Unreachable | Reason::RateLimited | Reason::Busy
+        );
+        outage && passed < self.patience
+    }
+
     /// Whether a failure is worth another attempt. An unknown outcome is: the next attempt begins with a look.
     pub fn retries(&self, reason: Reason) -> bool {
         if self.on.is_empty() {
@@ -234,6 +245,10 @@ impl Work for Program {
                     ATTEMPTS
                 })
             }),
+            patience: match retry {
+                None => PATIENCE,
+                Some(_) => Duration::ZERO,
+            },
             backoff: retry
                 .and_then(|retry| retry.backoff)
                 .map_or(BACKOFF, |span| span.0),

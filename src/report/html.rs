@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::chart::chart;
 use super::model::{Report, Status};
 use super::words::{
-    against, clock, counts, loss, moment, plain, result, round, rto, status, surety, why,
+    against, clock, counts, loss, moment, open, plain, result, round, rto, status, surety, why,
 };
 use crate::event::RunResult;
 
@@ -35,6 +35,7 @@ pub fn html(report: &Report) -> String {
     top(report, &mut page);
     tiles(report, &mut page);
     next(report, &mut page);
+    still_open(report, &mut page);
     section(&mut page, "Timeline", &chart(report));
     steps(report, &mut page);
     data(report, &mut page);
@@ -156,6 +157,24 @@ fn next(report: &Report, page: &mut String) {
                 .map(|hint| format!("<code>{}</code>", escape(hint))),
         );
         section(page, "Next", &text);
+    }
+}
+
+fn still_open(report: &Report, page: &mut String) {
+    if !report.still_open.is_empty() {
+        let mut text = String::new();
+        list(
+            &mut text,
+            "open",
+            report.still_open.iter().map(|one| {
+                format!(
+                    "{} <small>left by {}</small>",
+                    named(&open(one)),
+                    escape(one.step.as_str())
+                )
+            }),
+        );
+        section(page, "Still open", &text);
     }
 }
 

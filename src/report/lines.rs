@@ -12,7 +12,7 @@ use super::words::{amount, clock, closing, moment, plain, result, round, surety}
 use crate::event::{Event, Header, Mark, RunResult, What};
 use crate::ids::StepId;
 use crate::kind::{Failure, Observation, Surety};
-use crate::state::{Reporter, RunState, StepState, between};
+use crate::state::{Reporter, RunState, StepState};
 use crate::units::duration;
 
 /// How much is shown.
@@ -510,10 +510,10 @@ impl Lines {
             What::Newest {
                 step, dataset, at, ..
             } => {
-                let lost = duration(between(*at, state.header.lost_at));
                 let text = format!(
-                    "record of `{dataset}` is from {}, {lost} before the loss",
-                    moment(*at)
+                    "record of `{dataset}` is from {}, {}",
+                    moment(*at),
+                    crate::units::beside(*at, state.header.lost_at)
                 );
                 self.line(event, Some(step), calm, "newest", &text);
             }

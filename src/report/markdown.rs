@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::model::{Report, Status, StepReport};
 use super::words::{
-    against, clock, counts, first_line, loss, moment, plain, result, round, rto, status, surety,
-    why,
+    against, clock, counts, first_line, loss, moment, open, plain, result, round, rto, status,
+    surety, why,
 };
 
 /// The report as Markdown (CommonMark with tables).
@@ -32,6 +32,7 @@ pub fn markdown(report: &Report) -> String {
     }
     figures(report, &mut text);
     next(report, &mut text);
+    still_open(report, &mut text);
     data(report, &mut text);
     steps(report, &mut text);
     failures(report, &mut text);
@@ -104,6 +105,17 @@ fn next(report: &Report, text: &mut String) {
     text.push_str("## Next\n\n");
     for hint in &report.next {
         let _ = writeln!(text, "- {}", escape(hint));
+    }
+    text.push('\n');
+}
+
+fn still_open(report: &Report, text: &mut String) {
+    if report.still_open.is_empty() {
+        return;
+    }
+    text.push_str("## Still open\n\n");
+    for one in &report.still_open {
+        let _ = writeln!(text, "- {} (left by `{}`)", escape(&open(one)), one.step);
     }
     text.push('\n');
 }

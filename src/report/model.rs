@@ -27,6 +27,17 @@ impl std::fmt::Display for Seconds {
     }
 }
 
+/// Something that people still have to see to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StillOpen {
+    /// The step that left it.
+    pub step: StepId,
+    /// What it is.
+    pub what: String,
+    /// It settles by itself at that time.
+    pub until: Option<Timestamp>,
+}
+
 /// Everything that is to be said of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -36,6 +47,8 @@ pub struct Report {
     pub result: Option<RunResult>,
     /// Each reason why it is not MET.
     pub because: Vec<String>,
+    /// What people still have to see to.
+    pub still_open: Vec<StillOpen>,
     /// The run.
     pub run: RunId,
     /// The plan's name.

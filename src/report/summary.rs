@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::model::{
     Approval, DataLoss, DatasetLoss, Health, JournalHead, Made, Moment, People, Recovery, Refusal,
-    Report, Retried, Seconds, Status, StepReport, Warned,
+    Report, Retried, Seconds, Status, StepReport, StillOpen, Warned,
 };
 use super::path::critical_path;
 use crate::event::Header;
@@ -31,6 +31,7 @@ impl Report {
             format: FORMAT,
             result,
             because,
+            still_open: still_open(state),
             run: run.clone(),
             plan: state.header.plan.clone(),
             description: state.header.description.clone(),
@@ -221,6 +222,37 @@ fn made((step, resource, gone): &(StepId, crate::kind::Resource, Option<String>)
         name: resource.name.clone(),
         gone: gone.clone(),
     }
+}
+
+/// What good steps left, and what fences that were not set mean. Others that did not come about stand among the failures.
+fn still_open(state: &RunState) -> Vec<StillOpen> {
+    let mut all = Vec::new();
+    for step in &state.steps {
+        let id = &step.bound.id;
+        let fence = matches!(step.bound.kind.as_str(), "server.power" | "server.delete");
+        let not_set = matches!(
+            step.status,
+            state::Status::Failed(_) | state::Status::Doomed(_) | state::Status::Skipped
+        );
+        if fence && not_set && state.result.is_some() {
+            all.push(StillOpen {
+                step: id.clone(),
+                what: format!(
+                    "`{}` did not come about: what should have been fenced may still take writes",
+                    step.bound.title
+                ),
+                until: None,
+            });
+        }
+        if step.status == state::Status::Done {
+            all.extend(step.left_open.iter().map(|open| StillOpen {
+                step: id.clone(),
+                what: open.what.clone(),
+                until: open.until,
+            }));
+        }
+    }
+    all
 }
 
 /// A resumed run checks again and finds the same again; once is enough.

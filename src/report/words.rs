@@ -4,11 +4,19 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::model::{DatasetLoss, Recovery, Report, Seconds, Status};
+use super::model::{DatasetLoss, Recovery, Report, Seconds, Status, StillOpen};
 use crate::event::RunResult;
 use crate::ids::StepId;
 use crate::kind::Surety;
 use crate::units::{bytes, duration};
+
+/// Something that stays open, with when it settles by itself.
+pub(super) fn open(open: &StillOpen) -> String {
+    match open.until {
+        Some(until) => format!("{}, until {}", open.what, moment(until)),
+        None => open.what.clone(),
+    }
+}
 
 /// `2026-11-21 02:14:07 UTC`.
 pub(super) fn moment(at: Timestamp) -> String {
@@ -245,8 +253,20 @@ pub fn closing(report: &Report) -> String {
             .collect();
         line("made", &names.join(", "));
     }
+    for (at, one) in report.still_open.iter().take(MANY).enumerate() {
+        line(
+            if at == 0 { "open" } else { "" },
+            &format!("- {}", plain(&open(one))),
+        );
+    }
+    if report.still_open.len() > MANY {
+        let more = report.still_open.len() - MANY;
+        line("", &format!("- and {more} more in the report"));
+    }
     for hint in report.next.iter().take(MANY) {
-        line("hint:", &plain(hint));
+        for (at, part) in hint.lines().enumerate() {
+            line(if at == 0 { "hint:" } else { "" }, &plain(part));
+        }
     }
     text
 }

@@ -1,5 +1,7 @@
 //! Where the messages of a runbook arrive: takes every POST and appends it to a file, one JSON line
-//! each, so that a person (or a test) sees what would have been told to whom.
+//! each, so that a person (or a test) sees what would have been told to whom. Three kinds of address
+//! answer as the services do that people use: `/services/...` as an incoming webhook of Slack,
+//! `/bot<token>/sendMessage` as Telegram, everything else as a webhook that says nothing.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -8,11 +10,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use axum::{Json, Router};
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -34,19 +37,48 @@ pub async fn serve(address: SocketAddr, file: &Path) -> io::Result<Listening> {
     listen(address, TowerToHyperService::new(router)).await
 }
 
-async fn take(State(file): State<Arc<Mutex<PathBuf>>>, uri: Uri, body: Bytes) -> StatusCode {
+async fn take(State(file): State<Arc<Mutex<PathBuf>>>, uri: Uri, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body)
         .unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into());
-    let line = json!({ "at": Timestamp::now().to_string(), "path": uri.path(), "body": body });
+    let (path, answer) = answer(uri.path(), &body);
+    if !answer.status().is_success() {
+        return answer;
+    }
+    let line = json!({ "at": Timestamp::now().to_string(), "path": path, "body": body });
     // One writer at a time: lines stay whole.
     let file = file.lock().unwrap_or_else(PoisonError::into_inner);
     match append(&file, &format!("{line}\n")) {
-        Ok(()) => StatusCode::NO_CONTENT,
+        Ok(()) => answer,
         Err(error) => {
             tracing::warn!(%error, "keeping a message");
-            StatusCode::INSUFFICIENT_STORAGE
+            StatusCode::INSUFFICIENT_STORAGE.into_response()
         }
     }
+}
+
+/// The path as it is kept, without a bot's token, and what the service would say.
+fn answer(path: &str, body: &Value) -> (String, Response) {
+    let text = body["text"].as_str().is_some_and(|text| !text.is_empty());
+    if path.starts_with("/services/") {
+        let answer = match text {
+            true => (StatusCode::OK, "ok").into_response(),
+            false => (StatusCode::BAD_REQUEST, "no_text").into_response(),
+        };
+        return (path.to_owned(), answer);
+    }
+    if path.starts_with("/bot") && path.ends_with("/sendMessage") {
+        let refused = |why: &str| {
+            let said = json!({ "ok": false, "error_code": 400, "description": why });
+            (StatusCode::BAD_REQUEST, Json(said)).into_response()
+        };
+        let answer = match (text, body["chat_id"].as_str()) {
+            (false, _) => refused("Bad Request: message text is empty"),
+            (_, None | Some("")) => refused("Bad Request: chat_id is empty"),
+            _ => Json(json!({ "ok": true, "result": { "message_id": 1 } })).into_response(),
+        };
+        return ("/bot/sendMessage".to_owned(), answer);
+    }
+    (path.to_owned(), StatusCode::NO_CONTENT.into_response())
 }
 
 fn append(file: &Path, text: &str) -> io::Result<()> {

@@ -94,6 +94,7 @@ const PROGRAMS: &[(For, &str, &str)] = &[
     (For::Estate, "nginx", "nginx"),
     (For::Estate, "curl", "curl"),
     (For::Estate, "gpg", "gpg"),
+    (For::Estate, "gpg-agent", "gpg-agent"),
 ];
 
 /// Files that no folder of programs has.

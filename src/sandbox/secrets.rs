@@ -13,13 +13,14 @@ pub const FOLDER: &str = "/run/dr-plan/secrets";
 
 /// A secret of the world: its file's name and its length in letters and digits. All of them are
 /// files of one line, without a newline at its end.
-const WORDS: [(&str, usize); 8] = [
+const WORDS: [(&str, usize); 9] = [
     ("s3_access_key", 20),
     ("s3_secret_key", 40),
     ("hcloud_token", 64),
     ("hcloud_readonly_token", 64),
     ("hcloud_drill_token", 64),
     ("powerdns_key", 32),
+    ("telegram_token", 40),
     ("backup_passphrase", 40),
     ("shop_database_password", 32),
 ];

@@ -62,6 +62,7 @@ fn header() -> impl Strategy<Value = Header> {
                 finally: at >= ordinary,
                 left_out: (flags % 11 == 0).then(|| "another mode".into()),
                 title: String::new(),
+                asks: Vec::new(),
                 expect: None,
                 phase: None,
                 owner: None,
@@ -118,6 +119,7 @@ fn what(state: &RunState, kind: u8, pick: u8) -> What {
             already: false,
             output: Output::new(),
             evidence: Vec::new(),
+            open: Vec::new(),
         },
         5 => What::Failed { step, failure },
         6 | 7 => match state.doomed().first() {
@@ -245,6 +247,7 @@ proptest! {
                     already: false,
                     output: Output::new(),
                     evidence: Vec::new(),
+                    open: Vec::new(),
                 },
                 (None, None) => break,
             };

@@ -20,13 +20,15 @@ pub enum Stand {
     Blocked,
     /// Failed or doomed.
     Bad,
-    /// Done, skipped or left out.
+    /// Done or left out.
     Good,
+    /// A person called it needless; they may take that back.
+    Skipped,
 }
 
 impl Stand {
     fn ended(self) -> bool {
-        matches!(self, Stand::Bad | Stand::Good)
+        matches!(self, Stand::Bad | Stand::Good | Stand::Skipped)
     }
 
     fn word(self) -> &'static str {
@@ -35,7 +37,8 @@ impl Stand {
             Stand::Running => "running",
             Stand::Blocked => "blocked",
             Stand::Bad => "failed or doomed",
-            Stand::Good => "done, skipped or left out",
+            Stand::Good => "done or left out",
+            Stand::Skipped => "skipped",
         }
     }
 }
@@ -70,8 +73,8 @@ pub fn next(stand: Stand, attempt: u32, event: &Event) -> Result<(Stand, u32), S
         What::Asked { .. } if stand.ended() => return wrong("asked about"),
         What::Asked { .. } if stand == Stand::Waiting => Stand::Running,
         What::Marked { mark, .. } => match (mark, stand) {
-            (Mark::Skip, Stand::Good) => return wrong("skipped"),
-            (Mark::Skip, _) => Stand::Good,
+            (Mark::Skip, Stand::Good | Stand::Skipped) => return wrong("skipped"),
+            (Mark::Skip, _) => Stand::Skipped,
             (Mark::Done, Stand::Good) => return wrong("marked done"),
             (Mark::Done, Stand::Running) => Stand::Running,
             (Mark::Done, _) => Stand::Waiting,
@@ -119,6 +122,9 @@ pub struct Transitions {
     seq: u64,
     index: Arc<HashMap<StepId, usize>>,
     stands: Vec<(Stand, u32)>,
+    /// Steps that told people how it ended.
+    last_words: Vec<usize>,
+    has_result: bool,
 }
 
 impl Transitions {
@@ -126,8 +132,16 @@ impl Transitions {
         seq: u64,
         index: Arc<HashMap<StepId, usize>>,
         stands: Vec<(Stand, u32)>,
+        last_words: Vec<usize>,
+        has_result: bool,
     ) -> Self {
-        Self { seq, index, stands }
+        Self {
+            seq,
+            index,
+            stands,
+            last_words,
+            has_result,
+        }
     }
 
     /// The number of the last admitted event.
@@ -142,14 +156,26 @@ impl Transitions {
             Some(at) => {
                 let (stand, attempt) = self.stands[at];
                 self.stands[at] = next(stand, attempt, event)?;
+                if let What::Marked {
+                    mark: Mark::Skip, ..
+                } = event.what
+                {
+                    self.last_words.retain(|tells| *tells != at);
+                }
             }
             None if matches!(event.what, What::Resumed { .. }) => {
                 for (stand, _) in &mut self.stands {
-                    if *stand != Stand::Good {
+                    if !matches!(stand, Stand::Good | Stand::Skipped) {
                         *stand = Stand::Waiting;
                     }
                 }
+                if std::mem::take(&mut self.has_result) {
+                    for at in &self.last_words {
+                        self.stands[*at].0 = Stand::Waiting;
+                    }
+                }
             }
+            None if matches!(event.what, What::Ended { .. }) => self.has_result = true,
             None => {}
         }
         self.seq = event.seq;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{RunState, Status, StepState};
 use crate::event::RunResult;
 use crate::kind::{Mode, Reason};
-use crate::units::duration;
+use crate::units::{beside, duration};
 
 /// The result and the reason for each way in which it is not MET, the worst first.
 ///
@@ -167,6 +167,14 @@ fn of_time(state: &RunState, reasons: &mut Vec<(RunResult, String)>) {
 fn of_data(state: &RunState, reasons: &mut Vec<(RunResult, String)>) {
     let objective = state.header.objectives.rpo;
     for newest in &state.newest {
+        if newest.at > state.header.lost_at {
+            let what = format!(
+                "RPO: the newest record of `{}` is of {}: the loss was later than was said, or a clock is wrong",
+                newest.dataset,
+                beside(newest.at, state.header.lost_at)
+            );
+            reasons.push((RunResult::MetWithExceptions, what));
+        }
         let lost = super::between(newest.at, state.header.lost_at);
         let limit = [newest.limit, objective].into_iter().flatten().min();
         if let Some(limit) = limit.filter(|limit| lost > *limit) {

@@ -167,3 +167,116 @@ fn run_id(runs: &Path) -> String {
     let name = names.next().unwrap().unwrap().file_name();
     name.into_string().unwrap()
 }
+
+/// What `validate` says of a plan that cannot be right.
+fn wrong(plan: &str) -> String {
+    let folder = Folder::new();
+    let inventory = "version: 1\nname: desk\nproviders: [cloud.yaml, names.yaml]\nhosts:\n  old: { address: 192.0.2.1, at: cloud/fsn1 }\ndomains:\n  shop.example: { dns: names }\n";
+    let cloud = "version: 1\nname: cloud\nkind: hetzner\ntoken: { env: T }\nregions: { eu: [fsn1, nbg1] }\n";
+    let names = "version: 1\nname: names\nkind: powerdns\ntoken: { env: T }\nendpoint: http://127.0.0.1:9\n";
+    for (name, text) in [("desk", inventory), ("cloud", cloud), ("names", names)] {
+        std::fs::write(folder.0.path().join(format!("{name}.yaml")), text).unwrap();
+    }
+    let head = "version: 1\nname: wrong\ninventory: desk.yaml\n";
+    std::fs::write(folder.0.path().join("plan.yaml"), format!("{head}{plan}")).unwrap();
+    folder.says(&["validate", "plan.yaml"], 3)
+}
+
+#[test]
+fn what_would_act_on_the_wrong_machine_is_found_in_peace() {
+    let server = |step: &str, role: &str, place: &str| {
+        format!(
+            "  {step}:\n    uses: server.create\n    with: {{ role: {role}, place: {place}, image: debian-12 }}\n"
+        )
+    };
+    let two = format!(
+        "steps:\n{}{}",
+        server("one", "db", "cloud/nbg1/cx23"),
+        server("two", "db", "cloud/nbg1/cx23")
+    );
+    let old = format!("steps:\n{}", server("one", "old", "cloud/nbg1/cx23"));
+    let lost = |lost: &str, place: &str| {
+        format!(
+            "assumes_lost: [{lost}]\nsteps:\n{}",
+            server("one", "db", place)
+        )
+    };
+    let names = "steps:\n  dns:\n    uses: dns.switch\n    with: { domain: shop.example, records: { WWW: 192.0.2.7, www: 192.0.2.8 }, gate: none, because: a test }\n";
+    let gate = "assumes_lost: [cloud/fsn1]\nsteps:\n  dns:\n    uses: dns.switch\n    with:\n      domain: shop.example\n      records: { www: 192.0.2.7 }\n      gate: { url: \"http://shop.example/\", at: 192.0.2.7, json: /id, equals: { sql: select 1, host: old, database: shop } }\n";
+    for (plan, words) in [
+        (two.as_str(), "two steps create `db`"),
+        (&old, "`old` is a host of the inventory already"),
+        (
+            &lost("cloud/fsn1", "cloud/eu/cx23"),
+            "`cloud/eu/cx23` lies in `cloud/fsn1`",
+        ),
+        (
+            &lost("cloud/eu", "cloud/nbg1/cx23"),
+            "`cloud/nbg1/cx23` lies in `cloud/nbg1`",
+        ),
+        (
+            &lost("clout/fsn1", "cloud/nbg1/cx23"),
+            "did you mean `cloud`?",
+        ),
+        (gate, "host `old` stands in `cloud/fsn1`"),
+        (names, "named twice"),
+        (
+            "steps:\n  go: { manual: Go?, timeout: 0s }\n",
+            "`timeout` of 0s",
+        ),
+    ] {
+        let said = wrong(plan);
+        assert!(said.contains(words), "`{words}` is not in\n{said}");
+    }
+}
+
+#[test]
+fn a_mark_is_no_way_around_a_question_and_can_be_taken_back() {
+    let folder = Folder::new();
+    let mut run = folder.run();
+    let mark = ["mark", "last", "go", "--skip", "--because", "in a hurry"];
+    let refused = folder.says(&mark, 2);
+    assert!(refused.contains("Ada Example, ben"), "{refused}");
+    signal(&run, Signal::INT);
+    assert_eq!(ended(&mut run, &folder), Some(5), "{}", folder.err());
+    folder.says(&mark, 2);
+    let by_ben = [&mark[..], &["--as", "ben"]].concat();
+    folder.says(&by_ben, 0);
+    folder.says(&["resume", "last"], 8);
+}
+
+#[test]
+fn a_damaged_journal_still_tells_what_stands_before_the_damage() {
+    let folder = Folder::new();
+    let mut run = folder.run();
+    folder.says(&["approve", "last", "go", "--as", "ben"], 0);
+    assert_eq!(ended(&mut run, &folder), Some(0), "{}", folder.err());
+    let runs = folder.0.path().join("state/dr-plan/runs");
+    let journal = runs.join(run_id(&runs)).join("journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, text.replacen("\"yes\":true", "\"yes\":fals", 1)).unwrap();
+    let said = folder.says(&["report"], 5);
+    assert!(
+        said.contains("the journal is damaged") && said.contains("Shall it go on?"),
+        "{said}"
+    );
+    let said = folder.says(&["resume"], 6);
+    assert!(said.contains("dr-plan report"), "{said}");
+}
+
+#[test]
+fn a_folder_without_a_record_is_no_run() {
+    let folder = Folder::new();
+    let said = folder.says(&["status"], 2);
+    assert!(said.contains("no run has been begun yet"), "{said}");
+    let mut run = folder.run();
+    folder.says(&["approve", "last", "go", "--as", "ben"], 0);
+    assert_eq!(ended(&mut run, &folder), Some(0), "{}", folder.err());
+    let runs = folder.0.path().join("state/dr-plan/runs");
+    // What a process leaves that is killed before its first record; and a stray file.
+    std::fs::create_dir(runs.join("7zzzzzzzzzzzzzzzzzzzzzzzzz")).unwrap();
+    std::fs::write(runs.join("readme"), "").unwrap();
+    let said = folder.says(&["report"], 0);
+    assert!(said.contains("MET"), "{said}");
+    folder.says(&["runs"], 0);
+}

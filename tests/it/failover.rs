@@ -7,6 +7,6 @@ mod plain;
 mod previewed;
 mod refused;
 mod restoring;
-mod shop;
+pub mod shop;
 mod signals;
 mod undone;

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["state"],
     &["journal", "process", "report"],
     &["codec", "http", "resolve", "transport", "vault"],
-    &["dns", "provider", "store"],
+    &["dns", "message", "provider", "store"],
     &["dataset"],
     &["action"],
     &["program"],

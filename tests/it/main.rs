@@ -7,6 +7,7 @@ mod dependencies;
 mod docs;
 mod engine;
 mod failover;
+mod faults;
 mod floors;
 mod guards;
 mod memory;

@@ -144,6 +144,28 @@ fn the_estate_serves_its_shop_until_its_region_is_lost() {
     assert!(words(&again).contains("runs already"), "{}", words(&again));
     assert_eq!(world.status()["machines"].as_array().unwrap().len(), 2);
 
+    // Without power, without a cable: both come back with what they had.
+    for what in ["host", "link"] {
+        stdout(&world.break_or_mend(&["break", what, "shop-web-1"]));
+        let ask = [
+            "curl",
+            "-sS",
+            "--fail",
+            "--max-time",
+            "3",
+            "http://shop.example/health",
+        ];
+        assert!(!world.inside(&ask).status.success(), "{what}");
+        stdout(&world.break_or_mend(&["mend", what, "shop-web-1"]));
+        until("the shop to answer again", || {
+            let said = world.inside(&ask);
+            said.status
+                .success()
+                .then_some(())
+                .ok_or_else(|| words(&said))
+        });
+    }
+
     let typo = world.break_or_mend(&["break", "region", "fns1"]);
     assert_eq!(typo.status.code(), Some(2), "{}", words(&typo));
     assert!(

@@ -31,7 +31,8 @@ pub struct Mend {
 #[derive(Debug, Args)]
 struct InWorld {
     /// The world
-    #[arg(long = "world", value_name = "NAME", default_value = DEFAULT, global = true)]
+    // An id of its own: a server's `name` is another argument.
+    #[arg(id = "world", long = "world", value_name = "NAME", default_value = DEFAULT, global = true)]
     name: String,
 }
 

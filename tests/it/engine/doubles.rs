@@ -87,6 +87,7 @@ impl Doubles {
 pub fn policy(effect: Effect) -> Policy {
     Policy {
         timeout: Duration::from_secs(30),
+        patience: std::time::Duration::ZERO,
         attempts: 3,
         backoff: Duration::from_millis(1),
         within: None,

@@ -74,8 +74,11 @@ async fn a_no_aborts_the_run_and_a_resume_asks_again() {
         "{}",
         world.thing("tell").data
     );
+    // That end is none now: people are told of the other one.
     let (ending, _) = resume(&disk, &world, Vec::new(), &["go"]).await;
     assert_eq!(ending, ended(RunResult::Met));
+    let told = world.thing("tell").data;
+    assert!(told.contains(": MET"), "{told}");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub fn step(name: &str, kind: &str, needs: &[&str]) -> BoundStep {
         finally: false,
         left_out: None,
         title: format!("double `{name}`"),
+        asks: Vec::new(),
         expect: None,
         phase: None,
         owner: None,

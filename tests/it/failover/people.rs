@@ -63,6 +63,21 @@ fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
     asking.wait().ended(0, &shop).says("MET");
     assert_eq!(shop.newest()["id"], kept["id"]);
 
+    // Those who sleep were told what it waited for, what to type, and each end.
+    let told = shop.told("/bot/sendMessage");
+    for words in [
+        "has stopped without a result",
+        "waits for a person",
+        "has ended: ABORTED",
+        "has ended: MET",
+    ] {
+        assert!(told.iter().any(|text| text.contains(words)), "{told:?}");
+    }
+    assert!(
+        told.iter().any(|text| text.contains("dr-plan approve")),
+        "{told:?}"
+    );
+
     // What a person reads afterwards.
     let report = shop.report();
     assert_eq!(report["result"], "MET", "{report:#}");

@@ -36,6 +36,15 @@ fn a_lost_region_comes_back_in_another_one_with_the_orders_of_the_backup() {
         "{report:#}"
     );
 
+    // What a person still has to see to: two hosts that nothing backs up, and resolvers with old answers.
+    let open = report["still_open"].as_array().unwrap();
+    let left = |step: &str| open.iter().filter(|one| one["step"] == step).count();
+    assert_eq!((left("db"), left("web")), (1, 1), "{report:#}");
+    assert!(
+        left("dns") >= 1 && open.iter().any(|one| !one["until"].is_null()),
+        "{report:#}"
+    );
+
     // As its users see it: by name, through the caching resolver.
     assert_eq!(shop.newest()["id"], kept["id"]);
     let run = report["run"].as_str().unwrap().to_lowercase();
@@ -56,7 +65,14 @@ fn a_lost_region_comes_back_in_another_one_with_the_orders_of_the_backup() {
             server("shop-web-1", "fsn1", "off"),
         ]
     );
-    assert_eq!(shop.messages().len(), 1);
+    // The plan's own word at the end, and the one that the pager asked for.
+    let told = shop.told("/ops");
+    assert!(told.len() == 1 && told[0].contains("MET"), "{told:?}");
+    let told = shop.told("/bot/sendMessage");
+    assert!(
+        told.len() == 1 && told[0].contains("has ended: MET"),
+        "{told:?}"
+    );
     let saved = std::fs::read_to_string(shop.run_folder().join("report.json")).unwrap();
     assert!(saved.contains("\"MET\""), "{saved}");
 }

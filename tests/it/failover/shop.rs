@@ -289,6 +289,15 @@ impl Shop {
             .collect()
     }
 
+    /// The texts that arrived at one address.
+    pub fn told(&self, path: &str) -> Vec<String> {
+        let messages = self.messages().into_iter();
+        messages
+            .filter(|message| message["path"] == path)
+            .map(|message| message["body"]["text"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// Asks the old database, before the loss.
     #[track_caller]
     pub fn ask_source(&self, sql: &str) -> String {
@@ -387,6 +396,25 @@ impl Shop {
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
+    }
+
+    /// Whether the last run has recorded it.
+    pub fn has_event(&self, event: &str, step: &str) -> bool {
+        let journal = self.journal();
+        let mut events = journal.iter().map(|record| &record["what"]);
+        events.any(|what| what["event"] == event && what["step"] == step)
+    }
+
+    #[track_caller]
+    pub fn wait_for_event(&self, event: &str, step: &str) {
+        wait_for(
+            || {
+                // The folder of the run comes a moment after the process.
+                let begun = self.path("state/dr-plan/runs").exists();
+                (begun && self.has_event(event, step)).then_some(())
+            },
+            || format!("`{event}` of `{step}`\n{}", self.story()),
+        );
     }
 
     /// The process of the run that is at work, as it is counted in the world.

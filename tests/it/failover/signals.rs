@@ -15,7 +15,7 @@ fn a_run_stops_as_it_is_asked_to_and_a_marked_step_does_not_hold_it_up() {
 
     // Once: what runs is waited for, nothing new begins.
     let run = shop.begin(&shop.failover(&lost_at, &[]));
-    wait_for_event(&shop, "intent", "db");
+    shop.wait_for_event("intent", "db");
     run.signal(Signal::INT);
     let stopped = run.wait().ended(5, &shop);
     let stopped = stopped
@@ -23,19 +23,15 @@ fn a_run_stops_as_it_is_asked_to_and_a_marked_step_does_not_hold_it_up() {
         .says("Ctrl-C again");
     stopped.says("dr-plan resume");
     assert!(
-        has_event(&shop, "done", "db"),
+        shop.has_event("done", "db"),
         "it was waited for\n{}",
         shop.story()
     );
-    assert!(
-        !has_event(&shop, "intent", "db-settings"),
-        "{}",
-        shop.story()
-    );
+    assert!(!shop.has_event("intent", "db-settings"), "{}", shop.story());
 
     // Twice: at once, and the steps that go on are named.
     let run = shop.begin(&["resume", "last"]);
-    wait_for_event(&shop, "intent", "restore-db");
+    shop.wait_for_event("intent", "restore-db");
     run.signal(Signal::INT);
     run.wait_for_words("stopping: nothing new is started", &shop);
     run.signal(Signal::INT);
@@ -43,7 +39,7 @@ fn a_run_stops_as_it_is_asked_to_and_a_marked_step_does_not_hold_it_up() {
 
     // SIGTERM is the second kind. A lost terminal stops nothing.
     let run = shop.begin(&["resume", "last"]);
-    wait_for_event(&shop, "asked", "go");
+    shop.wait_for_event("asked", "go");
     run.signal(Signal::HUP);
     shop.do_it(&["status", "last"])
         .ended(5, &shop)
@@ -104,29 +100,11 @@ fn a_run_stops_as_it_is_asked_to_and_a_marked_step_does_not_hold_it_up() {
     shop.do_it(&["resume", "last"])
         .ended(8, &shop)
         .says("MET WITH EXCEPTIONS");
-    assert!(!has_event(&shop, "intent", "dns"), "{}", shop.story());
+    assert!(!shop.has_event("intent", "dns"), "{}", shop.story());
     assert_eq!(shop.newest()["id"], kept["id"]);
     shop.do_it(&["report"])
         .ended(8, &shop)
         .says("we are on the phone");
     let marked = shop.do_it(&words).ended(2, &shop);
     marked.says("has ended well already");
-}
-
-fn has_event(shop: &Shop, event: &str, step: &str) -> bool {
-    let journal = shop.journal();
-    let mut events = journal.iter().map(|record| &record["what"]);
-    events.any(|what| what["event"] == event && what["step"] == step)
-}
-
-#[track_caller]
-fn wait_for_event(shop: &Shop, event: &str, step: &str) {
-    wait_for(
-        || {
-            // The folder of the run comes a moment after the process.
-            let begun = shop.path("state/dr-plan/runs").exists();
-            (begun && has_event(shop, event, step)).then_some(())
-        },
-        || format!("`{event}` of `{step}`\n{}", shop.story()),
-    );
 }

@@ -223,7 +223,7 @@ steps:
     });
     set("203.0.113.7");
     let approved = shop
-        .dr(&["approve", "last", "go", "--as", "ops"])
+        .dr(&["approve", "last", "go", "--as", "Ada"])
         .output()
         .unwrap();
     assert!(approved.status.success(), "{approved:?}");

@@ -10,7 +10,7 @@ use dr_plan::event::{
 };
 use dr_plan::ids::{RunId, StepId};
 use dr_plan::kind::{
-    Effect, Evidence, Failure, Finding, Mode, Observation, Output, Reason, Resource,
+    Effect, Evidence, Failure, Finding, Mode, Observation, Open, Output, Reason, Resource,
 };
 use dr_plan::state::{RunState, judge};
 
@@ -48,6 +48,7 @@ pub fn step(name: &str, title: &str, effect: Effect, needs: &[&str]) -> BoundSte
         finally: false,
         left_out: None,
         title: title.into(),
+        asks: Vec::new(),
         expect: None,
         phase: None,
         owner: None,
@@ -127,6 +128,7 @@ pub fn done(name: &str, seen: &[(&str, &str)]) -> What {
             .iter()
             .map(|(what, saw)| Evidence::new(*what, saw))
             .collect(),
+        open: Vec::new(),
     }
 }
 
@@ -378,7 +380,14 @@ pub fn with_a_yes() -> Night {
     );
     night.says(200, done("go", &[]));
     night.says(200, intent("dns"));
-    night.says(203, done("dns", &[("all name servers", "203.0.113.80")]));
+    let mut moved = done("dns", &[("all name servers", "203.0.113.80")]);
+    if let What::Done { open, .. } = &mut moved {
+        open.push(Open {
+            what: "resolvers may still answer 203.0.113.10 for shop.example A".into(),
+            until: Some("2026-03-14T02:15:03Z".parse().unwrap()),
+        });
+    }
+    night.says(203, moved);
     let green = || vec![Evidence::new("GET https://shop.example/health", "200")];
     night.says(
         204,
