@@ -82,6 +82,7 @@ impl UndoRun {
             }
             agreed(run.word_to_agree())?;
         }
+        let plan = run.state.header.plan_path.clone();
         run.carry_out(common, async move |opened| {
             let begun = Back::Begun {
                 by: person(),
@@ -102,7 +103,7 @@ impl UndoRun {
                 UndoEnding::Ended { people } => code(people),
                 UndoEnding::Failed => {
                     say(&format!(
-                        " hint: when the cause is mended, `dr-plan undo {short}` goes on; `--leave STEP` leaves a step as it is\n"
+                        " hint: when the cause is mended, `dr-plan undo {short}` goes on; `--leave STEP` leaves a step as it is\n hint: to go forward again with what stands: dr-plan run {plan} --adopt {short}\n"
                     ));
                     FAILED
                 }

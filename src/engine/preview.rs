@@ -436,6 +436,12 @@ impl Foreseen {
                 }
                 return match looked {
                     Some(Ok(())) => self.is(Would::Look, Verified, "looked at now: it holds"),
+                    Some(Err(failure))
+                        if failure.reason.passes() || failure.reason == Reason::Timeout =>
+                    {
+                        let words = format!("could not be looked at: {}", failure.message);
+                        self.is(Would::Look, CannotBeChecked, words);
+                    }
                     Some(Err(failure)) => {
                         self.findings.push(Finding {
                             surety: Verified,

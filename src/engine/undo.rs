@@ -70,8 +70,9 @@ pub struct Undoing {
     pub leave: BTreeMap<StepId, String>,
 }
 
-/// The steps that have something behind them, in the order in which they are taken back: traffic first, then everything in
-/// reverse, nothing before what was built on it. With a step: that one and what was built on it.
+/// The steps that have something behind them, in the order in which they are taken back: first what moved users, then what puts
+/// something back, last what deletes; each in reverse, nothing before what was built on it. What is deleted cannot come
+/// back, so it stays until it is known that users have something to come back to. With a step: that one and what was built on it.
 pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec<BackStep> {
     let wanted: BTreeSet<&StepId> = match only {
         None => state.steps.iter().map(|step| &step.bound.id).collect(),
@@ -81,21 +82,21 @@ pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec
     let mut left: Vec<&StepState> = state.steps.iter().filter(acted).collect();
     let made = made_hosts(&left);
     let mut order: Vec<&StepState> = Vec::new();
-    for traffic in [true, false] {
+    for phase in [Phase::Traffic, Phase::PutBack, Phase::Delete] {
         loop {
-            // Of those on which nothing is built that is still there, the one that was begun last.
+            // Of those on which nothing is built that is still to come in this phase, the one that was begun last.
             let next = left
                 .iter()
                 .enumerate()
-                .filter(|(_, step)| !traffic || moves_traffic(step.bound.effect))
+                .filter(|(_, step)| Phase::of(step) == phase)
                 .filter(|(_, step)| {
                     !left.iter().any(|other| {
-                        other
-                            .bound
-                            .needs
-                            .iter()
-                            .any(|need| need.step == step.bound.id)
-                            && (!traffic || moves_traffic(other.bound.effect))
+                        Phase::of(other) == phase
+                            && other
+                                .bound
+                                .needs
+                                .iter()
+                                .any(|need| need.step == step.bound.id)
                     })
                 })
                 .max_by_key(|(at, step)| (step.started, *at));
@@ -105,7 +106,6 @@ pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec
             }
         }
     }
-    let undo_of = |step: &StepState| kind_of(&step.bound.kind).map_or(Undo::NeedsHuman, |k| k.undo);
     order
         .into_iter()
         .map(|step| {
@@ -124,6 +124,28 @@ pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec
             }
         })
         .collect()
+}
+
+/// When a step's turn is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Traffic,
+    PutBack,
+    Delete,
+}
+
+impl Phase {
+    fn of(step: &StepState) -> Self {
+        match undo_of(step) {
+            _ if moves_traffic(step.bound.effect) => Phase::Traffic,
+            Undo::DeleteOwn => Phase::Delete,
+            _ => Phase::PutBack,
+        }
+    }
+}
+
+fn undo_of(step: &StepState) -> Undo {
+    kind_of(&step.bound.kind).map_or(Undo::NeedsHuman, |kind| kind.undo)
 }
 
 /// An intent was written, here or by the run that this one goes on with: something may have been done.
@@ -168,23 +190,37 @@ fn made_hosts(steps: &[&StepState]) -> BTreeMap<String, StepId> {
 }
 
 impl Undoing {
-    /// Takes the steps back, one after the other. What fails keeps what it was built on; if it moved users, it keeps everything.
+    /// Takes the steps back, one after the other. What fails keeps what it was built on and all that would be deleted; if it
+    /// moved users, it keeps everything.
     pub async fn carry_out(self, steps: Vec<BackStep>) -> Result<UndoEnding, JournalError> {
         let mut kept: BTreeSet<StepId> = BTreeSet::new();
         let mut failed: Vec<StepId> = Vec::new();
+        let went_with: Vec<(StepId, StepId)> = steps
+            .iter()
+            .filter_map(|back| match &back.way {
+                Way::GoesWith(server) => Some((server.clone(), back.step.clone())),
+                _ => None,
+            })
+            .collect();
         for BackStep { step, way } in steps {
             if self.stop.now() != Wish::Go {
                 return self.stopped("stopped on request").await;
+            }
+            let deletes = matches!(way, Way::Undo(Undo::DeleteOwn));
+            if deletes && !failed.is_empty() {
+                continue;
             }
             let settled = self
                 .ledger
                 .state(|state| match state.back.steps.get(&step) {
                     Some(Return::Undone(_)) => true,
-                    // What is gone with its server, or was left to people, need not be said twice.
-                    Some(Return::Left(..)) => !matches!(way, Way::Undo(Undo::DeleteOwn)),
-                    _ => false,
+                    // What was left to people need not be said twice.
+                    Some(Return::Left(..)) => !deletes,
+                    // Its turn is when its server is gone.
+                    _ => matches!(way, Way::GoesWith(_)),
                 });
             if settled || kept.contains(&step) {
+                self.gone_with(&step, &went_with).await?;
                 continue;
             }
             let mut stop = self.stop.clone();
@@ -195,6 +231,7 @@ impl Undoing {
                 }
             };
             if came {
+                self.gone_with(&step, &went_with).await?;
                 continue;
             }
             let traffic = self.ledger.state(|state| {
@@ -215,8 +252,11 @@ impl Undoing {
         }
         if !failed.is_empty() {
             let names: Vec<String> = failed.iter().map(|step| format!("`{step}`")).collect();
-            self.stopped(&format!("not taken back: {}", names.join(", ")))
-                .await?;
+            self.stopped(&format!(
+                "not taken back: {}; nothing is deleted before that is settled",
+                names.join(", ")
+            ))
+            .await?;
             return Ok(UndoEnding::Failed);
         }
         self.record(Back::Ended).await?;
@@ -224,6 +264,29 @@ impl Undoing {
             .ledger
             .state(|state| state.back.people().next().is_some());
         Ok(UndoEnding::Ended { people })
+    }
+
+    /// A server is proven gone, and with it what lay on it; also when the process before died between the two.
+    async fn gone_with(
+        &self,
+        server: &StepId,
+        went_with: &[(StepId, StepId)],
+    ) -> Result<(), JournalError> {
+        let gone = self.ledger.state(|state| {
+            let is_gone = matches!(state.back.steps.get(server), Some(Return::Undone(_)));
+            let on_it = went_with.iter().filter(|(on, _)| is_gone && on == server);
+            let open = on_it.filter(|(_, step)| !state.back.steps.contains_key(step));
+            open.map(|(_, step)| step.clone()).collect::<Vec<_>>()
+        });
+        for step in gone {
+            self.record(Back::Left {
+                step,
+                why: format!("it is gone with the server that `{server}` made"),
+                person: false,
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     async fn stopped(&self, why: &str) -> Result<UndoEnding, JournalError> {
@@ -248,11 +311,8 @@ impl Undoing {
             return Ok(true);
         }
         let undo = match way {
-            Way::GoesWith(server) => {
-                let words = format!("it is gone with the server that `{server}` made");
-                self.record(left(words, false)).await?;
-                return Ok(true);
-            }
+            // Said when that server is gone.
+            Way::GoesWith(_) => return Ok(true),
             Way::Released => {
                 let words = "what was there before was let go of by `dr-plan release`";
                 self.record(left(words.into(), true)).await?;

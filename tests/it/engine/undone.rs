@@ -178,7 +178,9 @@ async fn what_cannot_be_taken_back_keeps_what_it_was_built_on() {
     for kept in ["db", "fence-db"] {
         assert_eq!(world.thing(kept).stage, Stage::Done, "`{kept}`");
     }
-    for gone in ["dns", "web", "fence-web", "app-env"] {
+    // What is deleted cannot come back: not while something is not settled.
+    assert_eq!(world.thing("web").stage, Stage::Done);
+    for gone in ["dns", "fence-web", "app-env"] {
         assert_eq!(world.thing(gone).stage, Stage::Nothing, "`{gone}`");
     }
     // The same command goes on, and a person may leave a step as it is.
@@ -216,7 +218,13 @@ async fn only_a_look_says_that_a_step_is_taken_back() {
         panic!("{:?}", state.back.steps);
     };
     assert_eq!(failure.reason, Reason::Verify);
+    assert_eq!(
+        world.thing("web").undone,
+        0,
+        "nothing is deleted before that is settled"
+    );
     // A lost answer is looked at, and not sent again.
+    let (_, state) = take_back(&ledger, Line::Direct(world.clone())).await;
     assert!(matches!(state.back.steps[&id("web")], Return::Undone(_)));
     assert_eq!(world.thing("web").undone, 1);
 }

@@ -350,3 +350,40 @@ fn a_new_run_goes_on_with_what_older_ones_left() {
     let expected = expected.map(|(name, status)| (name.to_owned(), status.to_owned()));
     assert_eq!(names(&shop), expected);
 }
+
+#[test]
+fn while_the_old_side_does_not_come_up_nothing_of_the_new_one_is_deleted() {
+    let shop = Shop::up("no-way-back");
+    shop.order();
+    let kept = shop.newest();
+    shop.back_up(Timestamp::now(), false);
+    let before = zone(&shop);
+    let lost_at = shop.lose_region().to_string();
+    shop.do_it(&shop.failover(&lost_at, &["--approve", "go"]))
+        .ended(0, &shop);
+    // Of the lost region's servers the provider says one thing now and another then.
+    let new_ones = || {
+        let mut servers = shop.servers();
+        servers.retain(|(name, ..)| name.starts_with("dr-"));
+        servers
+    };
+    let (after, servers) = (zone(&shop), new_ones());
+    assert_eq!(servers.len(), 2, "{servers:?}");
+
+    // The provider cannot power on what burned down.
+    shop.do_it(&["undo", "last", "--yes"])
+        .ended(4, &shop)
+        .says("nothing is deleted before that is settled")
+        .says("--adopt");
+    assert_eq!(new_ones(), servers);
+    assert_eq!(zone(&shop), before);
+
+    // So forward again, with what stands.
+    shop.do_it(&shop.failover(&lost_at, &["--approve", "go", "--adopt", "last"]))
+        .ended(0, &shop)
+        .says("MET");
+    assert_eq!(zone(&shop), after);
+    assert_eq!(new_ones(), servers);
+    assert_eq!(shop.creations().len(), 2);
+    assert_eq!(shop.newest()["id"], kept["id"]);
+}
