@@ -27,6 +27,7 @@ milliseconds() { date -u -d "$1" +%s%3N; }
 # field NAME: the value of a field in the one-line JSON on standard input.
 field() { sed -n "s/.*\"$1\" *: *\"\{0,1\}\([^\",}]*\)\"\{0,1\}.*/\1/p"; }
 order() { inside curl --silent --show-error --fail --data '{"cents": '"$1"'}' http://shop.example/orders; }
+picture() { inside sh -c 'curl --silent --show-error --fail http://shop.example/media/picture-7.bin | sha256sum'; }
 newest() { inside curl --silent --show-error --fail http://shop.example/orders/newest; }
 
 ours=
@@ -65,8 +66,9 @@ done
 act 'Customers order'
 for cents in 1250 4999 730 12900 2475; do order $cents; echo; done | sed 's/^/  /'
 
-act 'Tonight'\''s backup: pg_dump -Fc, gpg, S3'
+act 'Tonight'\''s backups: pg_dump -Fc, an RDB file, a tar archive; gpg, S3'
 backed_up=$(newest)
+picture=$(picture)
 taken=$(date -u +%Y%m%dT%H%M%SZ)
 inside scripts/demo-backup.sh "$taken"
 
@@ -98,6 +100,12 @@ show 'curl http://shop.example/orders/newest'
 came_back=$(newest)
 printf '  %s\n' "$came_back"
 [ "$came_back" = "$backed_up" ] || fail "the newest order is not the newest of the backup: $backed_up"
+show 'curl http://shop.example/media/picture-7.bin | sha256sum'
+printf '  %s\n' "$(picture)"
+[ "$(picture)" = "$picture" ] || fail "that picture is another one than before: $picture"
+show "$dr ssh last db: keys in Redis"
+# shellcheck disable=SC2016
+"$dr" ssh last db -- '{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo DBSIZE; } | redis-cli | tail -n 1' | sed 's/^/  /'
 show 'curl --data ... http://shop.example/orders'
 order 1999 | sed 's/^/  /'
 echo

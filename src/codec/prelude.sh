@@ -46,7 +46,13 @@ dr_report_file() { dr_progress "$1" "$(dr_size "$2")" "$3"; }
 dr_watch_file() { dr_watch 1 dr_report_file "$@"; }
 dr_unwatch() {
   if [ -n "$dr_watcher" ]; then
-    kill "$dr_watcher" 2>/dev/null || :
+    # A signal that comes before the watcher is ready for it is lost: it is asked until it is gone.
+    dr_asked=0
+    while kill "$dr_watcher" 2>/dev/null; do
+      dr_asked=$((dr_asked + 1))
+      if [ "$dr_asked" -gt 200 ]; then kill -KILL "$dr_watcher" 2>/dev/null || :; fi
+      sleep 0.02
+    done
     wait "$dr_watcher" 2>/dev/null || :
     dr_watcher=''
   fi

@@ -115,7 +115,9 @@ find "$dr_tree" -type l -exec readlink -m -z -- {} + | tr '\0\n' '\n?' | awk -v 
   $0 != root && index($0, root "/") != 1 { print; exit }' >"$dr_work/said"
 if [ -s "$dr_work/said" ]; then dr_fail damaged "a link in the archive leads out of the folder: to $(head -n 1 "$dr_work/said")"; fi
 if [ -n "$DR_OWNER" ]; then
-  chown -hR -- "$DR_OWNER" "$dr_tree" 2>"$dr_work/said" || dr_fail exit_code "handing the files to $DR_OWNER: $(dr_words "$dr_work/said")"
+  # With nothing but a user: the user's own group, too.
+  case "$DR_OWNER" in *:*) dr_owner=$DR_OWNER ;; *) dr_owner=$DR_OWNER: ;; esac
+  chown -hR -- "$dr_owner" "$dr_tree" 2>"$dr_work/said" || dr_fail exit_code "handing the files to $DR_OWNER: $(dr_words "$dr_work/said")"
 fi
 # An archive without its own top folder says nothing about it: then it is as it was.
 if [ -z "$DR_WITHIN" ] && [ "$(dr_judged top)" = 0 ] && [ -d "$DR_PATH" ]; then

@@ -238,8 +238,8 @@ pub(super) fn wrong(command: &str, why: &str) -> Failure {
 /// One value as redis-cli writes it for people (`--no-raw`): the only form that tells an empty text from none.
 pub(super) fn read_answer(text: &str) -> Result<Option<String>, String> {
     let text = text.trim_end_matches('\n');
-    if text.starts_with("(error) ") {
-        return Err(text["(error) ".len()..].to_string());
+    if let Some(error) = text.strip_prefix("(error) ") {
+        return Err(error.to_string());
     }
     if text == "(nil)" || text == "(empty array)" {
         return Ok(None);

@@ -10,8 +10,21 @@ use super::sampler::{Sampler, Seen};
 use super::search::{Canaries, forms, search};
 use super::shop::{Ran, Shop, name_of};
 
-/// Where the application's password belongs: the 0600 file that a step declared.
-const DECLARED: &str = "etc/shop/secret.env";
+/// Where passwords of applications belong: the 0600 files that a step declared. Secret, role, file, owner.
+const DECLARED: [(&str, &str, &str, &str); 2] = [
+    (
+        "shop_database_password",
+        "web",
+        "etc/shop/secret.env",
+        "www-data",
+    ),
+    (
+        "shop_redis_password",
+        "db",
+        "etc/redis/password.conf",
+        "redis",
+    ),
+];
 
 #[test]
 fn no_secret_is_seen_where_it_does_not_belong() {
@@ -190,21 +203,22 @@ fn in_processes(seen: &Seen, canaries: &Canaries) {
 
 fn on_the_servers(shop: &Shop, canaries: &Canaries) {
     let found = on_hosts(shop, canaries);
-    let (declared, elsewhere): (Vec<&String>, Vec<&String>) =
-        found.iter().partition(|place| place.ends_with(DECLARED));
-    assert_eq!(elsewhere, Vec::<&String>::new());
-    // On the disk itself, and the same file through the root of the machine.
-    assert!(!declared.is_empty());
-    let web = shop.machine("dr-region-failover-web").name;
-    for place in declared {
-        assert!(place.starts_with("shop_database_password in "), "{place}");
-        assert!(
-            place.contains(&web) || place.contains("/root/etc/"),
-            "{place}"
-        );
+    let mut elsewhere: Vec<&String> = found.iter().collect();
+    for (secret, role, file, owner) in DECLARED {
+        let name = shop.machine(&format!("dr-region-failover-{role}")).name;
+        // On the disk itself, and the same file through the root of the machine.
+        let belongs = |place: &str| {
+            place.starts_with(&format!("{secret} in "))
+                && place.ends_with(file)
+                && (place.contains(&name) || place.contains("/root/etc/"))
+        };
+        let before = elsewhere.len();
+        elsewhere.retain(|place| !belongs(place));
+        assert!(elsewhere.len() < before, "{secret} is not in {file}");
+        let kept = shop.on(&name, &format!("stat -c '%U %a' /{file}"));
+        assert_eq!(kept.trim(), format!("{owner} 600"));
     }
-    let kept = shop.on(&web, &format!("stat -c '%U %a' /{DECLARED}"));
-    assert_eq!(kept.trim(), "www-data 600");
+    assert_eq!(elsewhere, Vec::<&String>::new());
 }
 
 /// Everything that the new servers can write to: their disks, and what lies in memory.
