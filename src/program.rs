@@ -124,6 +124,7 @@ impl Program {
             }
         }
         blast_radius::check(&sources, &mut problems);
+        problems.extend(unawaited(&all, &sources, &made, &index));
         check_health(
             &sources,
             &run,
@@ -408,6 +409,50 @@ fn inputs(
         );
     }
     values
+}
+
+/// A step that names a new server in plain words and does not wait for it would come too early, and find nobody.
+fn unawaited(
+    all: &[&Step],
+    sources: &Sources,
+    made: &HashMap<String, usize>,
+    index: &HashMap<StepId, usize>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (at, step) in all.iter().enumerate() {
+        for value in blast_radius::hosts(&args::node(step)) {
+            let name = value.as_str().unwrap_or_default();
+            let Some(&maker) = made.get(name) else {
+                continue;
+            };
+            if sources.inventory.hosts.contains_key(name) || waits_for(all, index, at, maker) {
+                continue;
+            }
+            let id = &all[maker].id;
+            let words =
+                format!("`{name}` is made by the step `{id}`, and this step does not wait for it");
+            let problem = Problem::error("not-awaited", &value.place, words);
+            problems.push(problem.help(format!(
+                "write \"{{{{steps.{id}.host}}}}\", which waits and names it"
+            )));
+        }
+    }
+    problems
+}
+
+fn waits_for(all: &[&Step], index: &HashMap<StepId, usize>, at: usize, maker: usize) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut next = vec![at];
+    while let Some(at) = next.pop() {
+        for need in &all[at].needs {
+            match index.get(&need.step) {
+                Some(&on) if on == maker => return true,
+                Some(&on) if seen.insert(on) => next.push(on),
+                _ => {}
+            }
+        }
+    }
+    false
 }
 
 /// Two machines of one name: steps that mean the one would act on the other.

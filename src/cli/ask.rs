@@ -20,6 +20,11 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
             }
             continue;
         };
+        // What was typed before the question was there is no answer to it.
+        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+        while let std::task::Poll::Ready(Ok(Some(_))) =
+            futures::poll!(std::pin::pin!(lines.next_line()))
+        {}
         show(&question);
         loop {
             tokio::select! {

@@ -5,6 +5,7 @@ mod afterwards;
 mod approve;
 mod ask;
 mod conduct;
+mod earlier;
 mod enter;
 mod explain;
 mod failure;

@@ -1,6 +1,7 @@
 //! `dr-plan resume`: goes on with a run from its journal: attaches to what still runs on hosts, settles what is in doubt
 //! by looking, and tries failed steps again.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,9 @@ use super::inject::{self, Inject};
 use super::sources::Reader;
 use super::{Common, report, runtime, say, services};
 use crate::clock::{Clock, SystemClock};
-use crate::event::What;
+use crate::event::{Header, What};
 use crate::journal::{
-    Estates, FileEstates, FileJournal, JournalError, Ledger, Owner, Parts, Reading, RunFolder,
+    Estates, FileEstates, FileJournal, Hash, JournalError, Ledger, Owner, Parts, Reading, RunFolder,
 };
 use crate::kind::chain;
 use crate::program::Program;
@@ -46,7 +47,6 @@ impl Resume {
         let state_path = state_folder(common.state.clone())?;
         let folder = RunFolder::find(&state_path, &self.run)?;
         let (state, texts) = read_back(&folder, common)?;
-        enter_world_of(&texts.sources.inventory)?;
         let header = state.header.clone();
         only_forward(&state)?;
         super::adopt::whole(&state, &state_path)?;
@@ -56,6 +56,14 @@ impl Resume {
                 header.run.short()
             ));
             return Ok(code_of_state(&state));
+        }
+        enter_world_of(&texts.sources.inventory)?;
+        for path in changed_since(&header) {
+            say(&format!(
+                "{} has changed since this run began, which goes on with the text of then; a new text is a new run (`dr-plan run ... --adopt {}`)\n",
+                path.display(),
+                header.run.short()
+            ));
         }
         let program = bind_again(texts, &header)?;
         let work = inject::work(program.clone(), &self.inject)?;
@@ -166,6 +174,20 @@ fn only_forward(state: &RunState) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The files of the run that are not any more what they were when it began.
+fn changed_since(header: &Header) -> Vec<PathBuf> {
+    let originals = header.files.iter().filter_map(|file| {
+        let path = Path::new("/").join(file.path.strip_prefix("files/")?);
+        Some((path, file))
+    });
+    originals
+        .filter(|(path, file)| {
+            std::fs::read(path).is_ok_and(|now| Hash::of(&now).to_string() != file.sha256)
+        })
+        .map(|(path, _)| path)
+        .collect()
+}
+
 /// Opens the journal. A process that was pushed aside still has it, until it looks and leaves.
 fn open_when_free(folder: &RunFolder, pushed: bool) -> Result<(FileJournal, Reading), CliError> {
     let deadline = Instant::now() + Duration::from_secs(15);
@@ -203,7 +225,7 @@ pub fn read_back(
     let reading = folder.read()?;
     let state =
         RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
-    let plan = std::path::PathBuf::from(&state.header.plan_path);
+    let plan = PathBuf::from(&state.header.plan_path);
     let texts = Reader::of_run(folder, &state.header)?.plan(&plan, common)?;
     Ok((state, texts))
 }

@@ -13,13 +13,14 @@ use super::here::{person, state_folder};
 use super::inject::{self, Inject};
 use super::sources::{Reader, absolute, inside};
 use super::{Common, runtime, say};
-use super::{adopt, preview, problems, report, services};
+use super::{adopt, earlier, preview, problems, report, services};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::event::Header;
 use crate::ids::{RunId, StepId};
 use crate::journal::{Estates, FileEstates, Ledger, Owner, Parts, RunFolder};
 use crate::kind::{Effect, Mode};
 use crate::program::Program;
+use crate::sandbox::world::World;
 use crate::secret::Mask;
 
 /// Carry a plan out: the real thing
@@ -28,7 +29,7 @@ pub struct Run {
     /// The plan
     plan: PathBuf,
     /// When the service was lost (RFC 3339); the clocks for RTO and RPO start there [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     lost_at: Option<Timestamp>,
     /// An input of the plan
     #[arg(long, value_name = "NAME=VALUE")]
@@ -42,6 +43,9 @@ pub struct Run {
     /// Go on with the servers and the data that an older run of this plan left, instead of making them anew
     #[arg(long, value_name = "RUN", conflicts_with = "preview")]
     adopt: Option<String>,
+    /// Begin although an earlier run of this estate is not finished, or has moved its users
+    #[arg(long)]
+    anew: bool,
     /// Answer the start question with yes; never an approval
     #[arg(long)]
     yes: bool,
@@ -99,6 +103,10 @@ impl Run {
             .hint("if that is wrong: `timedatectl`; times here are compared with those of backups and records"));
         }
         let state = state_folder(common.state.clone())?;
+        if !(self.anew || self.dry_run || self.adopt.is_some()) {
+            let world = program.inventory().sandbox.as_ref().and(World::since());
+            earlier::check(&state, &program.inventory().name, world)?;
+        }
         let older = match &self.adopt {
             Some(run) => Some(adopt::older(run, &state, &program)?),
             None => None,
@@ -147,7 +155,7 @@ impl Run {
             None => None,
         };
         if !self.yes {
-            ask_to_start(&program, header.lost_at)?;
+            ask_to_start(&program, self.lost_at)?;
         }
         let estates = FileEstates::new(&state);
         let held = estates.take(
@@ -263,6 +271,14 @@ impl Run {
     }
 }
 
+/// A moment as people can be asked to write it: with its zone, for at night everybody means another one.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| {
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        format!("a moment with its zone is needed, such as {now} (which is now)")
+    })
+}
+
 /// `NAME=VALUE`.
 pub fn inputs(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
     let mut inputs = BTreeMap::new();
@@ -284,8 +300,12 @@ pub fn inputs(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
 }
 
 /// One screen before anything is touched; a real estate is named by hand.
-fn ask_to_start(program: &Program, lost_at: Timestamp) -> Result<(), CliError> {
+fn ask_to_start(program: &Program, lost_at: Option<Timestamp>) -> Result<(), CliError> {
     let estate = &program.inventory().name;
+    let lost_at = match lost_at {
+        Some(at) => at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        None => "now, for nobody said when (--lost-at): RTO and RPO are counted from here".into(),
+    };
     let mut screen = format!(
         "\nestate   {estate}\nplan     {}\nlost at  {lost_at}\n",
         program.plan().name

@@ -158,7 +158,7 @@ fn unknown(sources: &Sources, place: &str, at: &Place) -> Option<Problem> {
 }
 
 /// Every host that a step names, however deep: its own, those of its gate and of its checks.
-fn hosts(node: &Node) -> Vec<&Node> {
+pub(super) fn hosts(node: &Node) -> Vec<&Node> {
     let mut found = Vec::new();
     for (key, value) in node.entries() {
         match key.as_str() {

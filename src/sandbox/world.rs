@@ -224,6 +224,15 @@ impl World {
         names
     }
 
+    /// When the world that this process lives in was brought up.
+    pub fn since() -> Option<jiff::Timestamp> {
+        let modified = fs::metadata("/run/dr-plan/world.json")
+            .ok()?
+            .modified()
+            .ok()?;
+        jiff::Timestamp::try_from(modified).ok()
+    }
+
     /// The name of the world that this process lives in, if it does.
     pub fn current() -> Option<String> {
         let text = fs::read_to_string("/run/dr-plan/world.json").ok()?;

@@ -278,7 +278,7 @@ impl Shop {
     /// Begins a run.
     pub fn begin(&self, plan: &Path, words: &[&str]) -> Going {
         let before = self.runs();
-        let mut all = vec!["-v", "run", plan.to_str().unwrap(), "--yes"];
+        let mut all = vec!["-v", "run", plan.to_str().unwrap(), "--yes", "--anew"];
         all.extend(words);
         let child = self.dr(&all).spawn().unwrap();
         Going { child, before }
