@@ -59,7 +59,7 @@ steps:
     with: { role: spare, place: hetzner/nbg1/cx23, image: debian-12 }
   spare-file:
     uses: host.put
-    with: { host: spare, content: "x\n", to: /etc/x }
+    with: { host: "{{steps.spare.host}}", content: "x\n", to: /etc/x }
   spare-address:
     uses: host.put
     with: { host: web-1, content: "at {{steps.spare.ipv4}}\n", to: /etc/spare }

@@ -34,7 +34,7 @@ fn outages_that_pass_are_waited_out_and_nothing_is_done_twice() {
 
     // A slow line, so that there is a half way.
     shop.wait_for_event("done", "db-restart");
-    shop.inside("for cable in $(ip -br link | sed -n 's/^\\(vps[0-9]*\\)@.*/\\1/p'); do tc qdisc add dev $cable root tbf rate 2mbit burst 32kbit latency 400ms; done");
+    shop.inside("for cable in $(ip -br link | sed -n 's/^\\(vps[0-9]*\\)@.*/\\1/p'); do tc qdisc add dev $cable root tbf rate 600kbit burst 32kbit latency 400ms; done");
     wait_for(
         || {
             let journal = shop.journal();

@@ -117,13 +117,13 @@ fn a_clock_that_is_an_hour_slow_is_noticed_and_a_full_disk_takes_no_half_restore
     };
     on_db(
         "set -e; systemctl stop postgresql; cp -a /var/lib/postgresql /var/tmp/kept
-         mount -t tmpfs -o size=160m none /var/lib/postgresql
+         mount -t tmpfs -o size=700m none /var/lib/postgresql
          cp -a /var/tmp/kept/. /var/lib/postgresql/; chown postgres: /var/lib/postgresql; systemctl start postgresql
          room=$(df --output=avail -B1 /var/lib/postgresql | tail -n 1)
          head -c $((room - 1000000)) /dev/zero > /var/lib/postgresql/filler",
     );
     let ran = shop.do_it(&["resume", "last"]).ended(4, &shop);
-    let ran = ran.says("disk");
+    let ran = ran.says("no room");
     ran.says("dr-plan resume");
     assert_eq!(
         on_db(DATABASES).out.trim(),

@@ -106,7 +106,7 @@ fn only_the_restored_shop_itself_opens_the_gate() {
     nginx(&page(&other));
     refused(
         "a page that was written into the web server",
-        &[&id, &other, "DNS was not touched"],
+        &[&id, &other, "nothing was moved"],
     );
     nginx_as_before();
 
