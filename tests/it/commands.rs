@@ -157,8 +157,11 @@ fn a_takeover_goes_on_where_the_living_owner_has_to_leave() {
     let mut second = folder.begin(&["resume", "last", "--take-over", &id]);
     let left = ended(&mut first, &folder);
     assert!(left.is_some_and(|code| code != 0), "{left:?}");
-    folder.wait_for_question();
-    folder.says(&["approve", "last", "go", "--as", "ben"], 0);
+    // The old question stands in the journal until the new process has taken the run up.
+    until("the new process to hear the answer", || {
+        let approve = ["approve", "last", "go", "--as", "ben"];
+        folder.command(&approve).output().unwrap().status.success()
+    });
     assert_eq!(ended(&mut second, &folder), Some(0), "{}", folder.err());
 }
 
@@ -194,6 +197,10 @@ fn what_would_act_on_the_wrong_machine_is_found_in_peace() {
         server("one", "db", "cloud/nbg1/cx23"),
         server("two", "db", "cloud/nbg1/cx23")
     );
+    let early = format!(
+        "steps:\n{}  put:\n    uses: host.put\n    with: {{ host: db, to: /etc/x, content: y }}\n",
+        server("one", "db", "cloud/nbg1/cx23")
+    );
     let old = format!("steps:\n{}", server("one", "old", "cloud/nbg1/cx23"));
     let lost = |lost: &str, place: &str| {
         format!(
@@ -205,6 +212,7 @@ fn what_would_act_on_the_wrong_machine_is_found_in_peace() {
     let gate = "assumes_lost: [cloud/fsn1]\nsteps:\n  dns:\n    uses: dns.switch\n    with:\n      domain: shop.example\n      records: { www: 192.0.2.7 }\n      gate: { url: \"http://shop.example/\", at: 192.0.2.7, json: /id, equals: { sql: select 1, host: old, database: shop } }\n";
     for (plan, words) in [
         (two.as_str(), "two steps create `db`"),
+        (&early, "this step does not wait for it"),
         (&old, "`old` is a host of the inventory already"),
         (
             &lost("cloud/fsn1", "cloud/eu/cx23"),

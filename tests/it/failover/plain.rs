@@ -90,6 +90,12 @@ fn a_lost_region_comes_back_in_another_one_with_the_orders_of_the_backup() {
     shop.on_restored("db", "systemctl restart redis-server");
     assert_eq!(shop.on_restored("db", CARTS), carts, "after a restart");
     assert_eq!(shop.on_restored("web", PICTURES), pictures);
+    // A second failover by mistake would put the backup over what customers write from now on.
+    let words = shop.failover(&at, &["--approve", "go"]);
+    let again = shop.do_it(&words).ended(2, &shop);
+    again.says("has moved the users of `shop`").says("--anew");
+    assert_eq!(shop.creations().len(), 2);
+
     let saved = std::fs::read_to_string(shop.run_folder().join("report.json")).unwrap();
     assert!(saved.contains("\"MET\""), "{saved}");
 }

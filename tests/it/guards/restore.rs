@@ -10,6 +10,8 @@ steps:
   restore:
     uses: dataset.restore
     with: { dataset: shop-db, host: db-1 }
+    # A closed road is not waited out here.
+    retry: { attempts: 2 }
     verify:
       - rows: { table: orders, expect: \">= 1\" }
 ";
