@@ -259,7 +259,7 @@ proptest! {
         // Nobody succeeded over a need that was not kept.
         for step in state.steps.iter().filter(|s| s.status == Status::Done) {
             for need in &step.bound.needs {
-                prop_assert!(super::satisfied(need.was, &state.step(&need.step).unwrap().status));
+                prop_assert!(super::fold::satisfied(need.was, &state.step(&need.step).unwrap().status));
             }
         }
         let (result, because) = super::judge(&state);
