@@ -424,6 +424,9 @@ pub enum Mark {
     Skip,
 }
 
+/// How a log line begins that says what a check waits for.
+pub const NOT_YET: &str = "not yet: ";
+
 /// A question to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {

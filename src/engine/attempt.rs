@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::run::Shared;
 use crate::action::{Action, Context, Given, Person, Record, StepNotes, Verified};
-use crate::event::{Ask, What};
+use crate::event::{Ask, NOT_YET, What};
 use crate::ids::StepId;
 use crate::journal::{JournalError, Ledger};
 use crate::kind::{Effect, Failure, Observation, Reason};
@@ -210,7 +210,7 @@ async fn look_until(
             return Err(failure);
         }
         if failure.message != said {
-            cx.log(format!("not yet: {}", failure.message));
+            cx.log(format!("{NOT_YET}{}", failure.message));
             said = failure.message;
         }
         tokio::time::sleep(wait).await;

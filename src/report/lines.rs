@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style as Paint};
 
 use super::model::Report;
 use super::words::{amount, clock, closing, moment, plain, result, round, surety};
-use crate::event::{Event, Header, Mark, RunResult, What};
+use crate::event::{Event, Header, Mark, NOT_YET, RunResult, What};
 use crate::ids::StepId;
 use crate::kind::{Failure, Observation, Surety};
 use crate::state::{Reporter, RunState, StepState};
@@ -544,6 +544,12 @@ impl Reporter for Lines {
         }
         if let What::Log { step, line } = &event.what {
             self.heard(event, step, line);
+            // A check that is asked until its time is up would be silent for all of it.
+            if self.style.detail == Detail::Normal
+                && let Some(why) = line.strip_prefix(NOT_YET)
+            {
+                self.line(event, Some(step), Tone::Ask, "not yet", why);
+            }
             return;
         }
         if self.width == 0 && !matches!(event.what, What::Header(_)) {
