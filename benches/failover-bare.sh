@@ -35,14 +35,17 @@ text() { grep -o "\"$1\": *\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4; }
 all() { local job; for job in "$@"; do wait "$job" || exit 1; done; }
 
 # ---- assess
-newest() {
-  ask -K "$work/store.conf" "$bucket?list-type=2&prefix=postgres%2Fshop-" | grep -o '<Key>[^<]*' | cut -c 6- | sort | tail -n 1
+newest() { # PREFIX
+  ask -K "$work/store.conf" "$bucket?list-type=2&prefix=$1" | grep -o '<Key>[^<]*' | cut -c 6- | sort | tail -n 1
 }
-backup=$(newest)
-[ -n "$backup" ] || fail 'there is no backup'
-ask -K "$work/store.conf" "$bucket/postgres/manifest.ndjson" | grep -F "\"${backup##*/}\"" > "$work/entry"
-sum=$(text sha256 < "$work/entry")
-[ "$(ask -K "$work/store.conf" -r 0-15 "$bucket/$backup" | head -c 2 | od -An -tx1 | tr -d ' ')" = 8c0d ] || fail 'the backup is no gpg file'
+judge() { # BACKUP: its hash as the manifest has it
+  [ -n "$1" ] || fail 'there is no backup'
+  ask -K "$work/store.conf" "$bucket/${1%/*}/manifest.ndjson" | grep -F "\"${1##*/}\"" > "$work/entry-${1%%/*}"
+  [ "$(ask -K "$work/store.conf" -r 0-15 "$bucket/$1" | head -c 2 | od -An -tx1 | tr -d ' ')" = 8c0d ] || fail "$1 is no gpg file"
+  text sha256 < "$work/entry-${1%%/*}"
+}
+backup=$(newest postgres%2Fshop-) cache=$(newest redis%2Fcache-) media=$(newest media%2Fmedia-)
+sum=$(judge "$backup") cache_sum=$(judge "$cache") media_sum=$(judge "$media")
 
 # ---- fence
 off() {
@@ -171,10 +174,64 @@ END
   } | ssh_to db runuser -u postgres -- sh -s
 }
 
+# ---- Redis and the pictures
+opened() { # FOLDER SUM NAME: the first lines of a script that opens FOLDER/backup as NAME
+  printf 'set -eu\ncd %s\n[ "$(sha256sum < backup | cut -d " " -f 1)" = %s ]\nmkdir -m 700 gnupg\n' "$1" "$2"
+  printf "gpg --homedir gnupg --batch -q --pinentry-mode loopback --passphrase-fd 3 -o %s -d backup 3<< 'PASSPHRASE'\n" "$3"
+  cat $secrets/backup_passphrase
+  printf '\nPASSPHRASE\ngpgconf --homedir gnupg --kill all\n'
+}
+restore_cache() {
+  ask -K "$work/store.conf" -o "$work/cache" "$bucket/$cache"
+  ssh_to db "install -d -m 700 /var/lib/redis/bare; cat > /var/lib/redis/bare/backup" < "$work/cache"
+  { opened /var/lib/redis/bare "$cache_sum" dump.rdb
+    cat << 'END'
+redis-check-rdb dump.rdb > /dev/null
+chown -R redis: .
+runuser -u redis -- redis-server --port 0 --unixsocket "$PWD/socket" --unixsocketperm 700 --dir "$PWD" --dbfilename dump.rdb \
+  --appendonly no --save '' --daemonize yes --logfile "$PWD/log"
+staged() { redis-cli -s socket "$@"; }
+until [ "$(staged ping 2> /dev/null)" = PONG ]; do sleep 0.02; done
+keys=$(staged dbsize)
+[ "$keys" -ge 100 ] && [ "$(staged get shop:visits)" -ge 4711 ]
+staged config set appendonly yes > /dev/null
+until staged info persistence | tr -d '\r' | grep -q '^aof_rewrite_in_progress:0' && staged info persistence | tr -d '\r' | grep -q '^aof_last_bgrewrite_status:ok'; do sleep 0.05; done
+staged shutdown 2> /dev/null || true
+live() { { sed 's/^requirepass/AUTH/' /etc/redis/password.conf; echo "$1"; } | redis-cli | tail -n 1; }
+[ "$(live dbsize)" = 0 ]
+systemctl stop redis-server
+rm -rf /var/lib/redis/appendonlydir
+mv appendonlydir /var/lib/redis/
+systemctl start redis-server
+until [ "$(live ping)" = PONG ]; do sleep 0.05; done
+[ "$(live dbsize)" = "$keys" ]
+rm -rf /var/lib/redis/bare
+END
+  } | ssh_to db sh -s
+}
+restore_media() {
+  ask -K "$work/store.conf" -o "$work/media" "$bucket/$media"
+  ssh_to web "install -d -m 700 /srv/shop/bare; cat > /srv/shop/bare/backup" < "$work/media"
+  { opened /srv/shop/bare "$media_sum" media.tar.gz
+    cat << 'END'
+gzip -dc media.tar.gz > media.tar
+tar -tf media.tar > list
+! grep -qE '^/|(^|/)\.\.(/|$)' list
+mkdir media
+tar -C media --numeric-owner -xpf media.tar
+tar -C media --compare -f media.tar
+[ "$(find media -type f | wc -l)" -ge 10 ] && [ -e media/picture-7.bin ]
+[ ! -e /srv/shop/media ]
+mv media /srv/shop/media
+rm -rf /srv/shop/bare
+END
+  } | ssh_to web sh -s
+}
+
 off shop-db-1 & fence_db=$!
 off shop-web-1 & fence_web=$!
-create db cx33 postgresql-15 & db=$!
-create web cx23 nginx & web=$!
+create db cx33 postgresql-15,redis-server,curl,gpg,gpg-agent & db=$!
+create web cx23 nginx,curl & web=$!
 
 (
   # It is no child of this shell, so it cannot be waited for.
@@ -185,21 +242,32 @@ create web cx23 nginx & web=$!
   all $one $two $three
   service db restart postgresql
 ) & database=$!
+(
+  until [ -e "$work/created-db" ]; do [ -d "$work" ] || exit 1; sleep 0.02; done
+  put db /etc/redis/redis.conf redis:redis 640 < "$here/plans/files/shop/redis.conf" & one=$!
+  put db /etc/redis/password.conf redis:redis 600 < $secrets/shop_redis.conf & two=$!
+  all $one $two
+  service db restart redis-server
+) & redis=$!
 wait $web || exit 1
+restore_media & pictures=$!
 put web /etc/systemd/system/shop.service root:root 644 < "$here/plans/files/shop/shop.service" & one=$!
 put web /etc/shop/secret.env www-data:www-data 600 < $secrets/shop_secret.env & two=$!
 ( put web /etc/nginx/sites-enabled/shop.conf root:root 644 < "$here/plans/files/shop/nginx-shop.conf"; service web reload nginx ) & nginx=$!
 all $one $two
 wait $db || exit 1
 ( printf 'SHOP_DATABASE_HOST=%s\n' "$(cat "$work/address-db")" | put web /etc/shop/shop.env root:root 644; service web start shop ) & app=$!
-all $fence_db $database
+all $fence_db $redis
+restore_cache & carts=$!
+all $database
 restore
-all $app $nginx $fence_web
+all $app $nginx $fence_web $carts $pictures
 
 # ---- ready, the gate, the names
 address=$(cat "$work/address-web")
 at() { ask --resolve "shop.example:80:$address" "$@"; }
 at http://shop.example/health > /dev/null
+at http://shop.example/media/2026/second.bin > /dev/null
 truth=$(ssh_to db 'cd /; runuser -u postgres -- psql -X -At shop -c "select max(id) from orders"')
 [ "$(at http://shop.example/orders/newest | number id)" = "$truth" ] || fail 'the new shop does not show the restored orders'
 for name in shop.example. www.shop.example.; do
