@@ -162,7 +162,7 @@ fn keep(path: &Path, saved: &Saved) -> Result<(), CliError> {
         .create_new(true)
         .open(path)
         .map_err(failed)?;
-    let text = serde_json::to_string_pretty(saved).unwrap_or_default();
+    let text = serde_json::to_string_pretty(saved).map_err(|error| failed(error.into()))?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .map_err(failed)
