@@ -7,6 +7,7 @@ mod blast_radius;
 mod checked;
 mod placeholder;
 mod scope;
+mod unread;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,10 +23,12 @@ use crate::inventory::Inventory;
 use crate::kind::{Mode, Output};
 use crate::plan::{Graph, Plan, Step};
 use crate::problem::{Problem, Severity, nearest};
+use crate::template::Reference;
 use crate::yaml::Node;
 
 pub use placeholder::Placeholder;
-use scope::Scope;
+use scope::{Scope, Unknown};
+pub use unread::Unread;
 pub use work::{Policy, Work};
 
 /// What a program is bound from.
@@ -38,6 +41,25 @@ pub struct Sources {
     pub inventory: Arc<Inventory>,
     /// The accounts by name.
     pub accounts: BTreeMap<String, Account>,
+    /// What is missing in all of these because it could not be read.
+    pub unread: Unread,
+}
+
+impl Sources {
+    /// The plan's problems first, then the inventory's, then those of the provider files; each in the order of its file.
+    fn in_file_order(&self, problems: &mut [Problem]) {
+        problems.sort_by_cached_key(|problem| {
+            let Some((place, _)) = problem.labels.first() else {
+                return (0, String::new(), 0);
+            };
+            let text = match () {
+                () if place.source == self.plan.source => 0,
+                () if place.source == self.inventory.source => 1,
+                () => 2,
+            };
+            (text, place.source.name.clone(), place.start)
+        });
+    }
 }
 
 /// A plan, bound.
@@ -58,7 +80,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Binds every step. All problems at once, in file order.
+    /// Binds every step. All problems at once, in file order; what was found while the texts were read among them, and
+    /// nothing that only follows from it. Texts with an error give no program.
     pub fn bind(
         sources: Sources,
         mode: Mode,
@@ -79,10 +102,17 @@ impl Program {
             .map(|(at, step)| (step.id.clone(), at))
             .collect();
         let order = Graph::new(&sources.plan.steps).order();
-        let order: Vec<usize> = order
+        let mut order: Vec<usize> = order
             .into_iter()
             .chain(sources.plan.steps.len()..all.len())
             .collect();
+        let mut unknown = sources.unread.unknown();
+        // What waits for itself has no order; it was shown, and each of its steps is looked at by itself.
+        let placed: BTreeSet<usize> = order.iter().copied().collect();
+        for at in (0..all.len()).filter(|at| !placed.contains(at)) {
+            unknown.steps.insert(all[at].id.to_string());
+            order.push(at);
+        }
 
         let mut hosts: BTreeSet<String> = sources.inventory.hosts.keys().cloned().collect();
         let mut made: HashMap<String, usize> = HashMap::new();
@@ -95,6 +125,7 @@ impl Program {
             let step = all[at];
             let Some(kind) = crate::action::kind_of(args::kind(step)) else {
                 problems.push(args::unknown_kind(step));
+                hosts.extend(unread::names_for(step, &mut unknown));
                 continue;
             };
             kinds[at] = Some(kind);
@@ -104,6 +135,7 @@ impl Program {
                 inventory: &sources.inventory,
                 index: &index,
                 outputs: &samples,
+                unknown: &unknown,
             };
             let bound = bind_step(step, kind, &scope, &sources, &hosts);
             match bound {
@@ -120,24 +152,33 @@ impl Program {
                     }
                     samples.insert(at, scope::distinct(sample, at));
                 }
-                Err(found) => problems.extend(found),
+                Err(found) => {
+                    problems.extend(found);
+                    hosts.extend(unread::names_for(step, &mut unknown));
+                }
             }
         }
         blast_radius::check(&sources, &mut problems);
         problems.extend(unawaited(&all, &sources, &made, &index));
-        check_health(
+        let health_references = check_health(
             &sources,
             &run,
             &inputs,
             &index,
             &samples,
             &hosts,
+            &unknown,
             &mut problems,
         );
-        problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
+        unread::without_consequences(&mut problems, &all, &health_references, &unknown);
+        problems.retain(|problem| !sources.unread.explains(problem));
+        let broken = sources.unread.is_broken();
+        problems.extend(sources.unread.problems.iter().cloned());
+        sources.in_file_order(&mut problems);
         if problems
             .iter()
             .any(|problem| problem.severity == Severity::Error)
+            || broken
         {
             return Err(problems);
         }
@@ -251,6 +292,7 @@ impl Program {
             inventory: &self.sources.inventory,
             index: &self.index,
             outputs,
+            unknown: &scope::NONE,
         }
     }
 }
@@ -339,10 +381,11 @@ fn check_health(
     index: &HashMap<StepId, usize>,
     samples: &HashMap<usize, Output>,
     hosts: &BTreeSet<String>,
+    unknown: &Unknown,
     problems: &mut Vec<Problem>,
-) {
+) -> Vec<Reference> {
     let Some(health) = &sources.plan.health else {
-        return;
+        return Vec::new();
     };
     let scope = Scope {
         run,
@@ -350,12 +393,16 @@ fn check_health(
         inventory: &sources.inventory,
         index,
         outputs: samples,
+        unknown,
     };
+    let mut references = Vec::new();
     for check in &health.checks {
+        references.extend(crate::template::references(&check.with).0);
         if let Err(found) = bind_check(&check.kind, &check.with, &scope, sources, hosts) {
             problems.extend(found);
         }
     }
+    references
 }
 
 /// The inputs' values: given, or their defaults. A name that the plan does not know, or a value of the wrong type, is a problem.

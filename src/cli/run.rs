@@ -63,10 +63,10 @@ pub struct Run {
 impl Run {
     /// Carries it out.
     pub fn run(self, common: &Common) -> Outcome {
-        let texts = Reader::of_person().plan(&self.plan, common)?;
+        let given = inputs(&self.input)?;
+        let texts = Reader::of_person().plan(&self.plan, &given, common)?;
         enter_world_of(&texts.sources.inventory)?;
         let run = RunId::generate();
-        let given = inputs(&self.input)?;
         let mut files = texts.files;
         let program = Program::bind(texts.sources, Mode::Failover, run.clone(), &given)?;
         let warnings: Vec<_> = texts

@@ -15,7 +15,7 @@ pub use draft::{
     Address, Compression, Files, Form, LocalStore, Moment, Person, Postgres, Redis, S3Store,
     UrlStyle,
 };
-pub use load::{load, read};
+pub use load::{Examined, examine, load, read};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.
 #[derive(Debug, Clone)]
