@@ -117,8 +117,8 @@ impl Look for CheckBackups {
     }
 }
 
-/// Judges a dataset's backups; a failure when none can be used.
-pub(super) async fn examine(
+/// Judges a dataset's backups: the one that a restore would take, and what was found; a failure when none can be used.
+pub async fn examine(
     cx: &Context,
     name: &str,
     point: Option<jiff::Timestamp>,

@@ -120,11 +120,15 @@ pub(super) async fn address_of(
     Ok(server)
 }
 
+/// Between the first two tries to reach a new server.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
 /// Waits until a command answers over SSH under a pinned key. A wrong key ends it at once: nothing was sent.
 pub(super) async fn wait_for_ssh(cx: &Context, name: &str) -> Result<(), Failure> {
     let host = cx.host(name)?;
-    let until = Instant::now() + Duration::from_secs(300);
-    let mut wait = Duration::from_millis(50);
+    let begun = Instant::now();
+    let until = begun + Duration::from_secs(300);
+    let mut wait = FIRST_PAUSE;
     loop {
         let error = match host
             .leashed(&Script::new("true"), Duration::from_secs(15))
@@ -152,7 +156,9 @@ pub(super) async fn wait_for_ssh(cx: &Context, name: &str) -> Result<(), Failure
         }
         host.disconnect().await;
         tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(1));
+        // As a person waits: often at first, then with the patience that a machine needs which does not come up.
+        let longest = begun.elapsed() / 8;
+        wait = (wait * 2).min(longest.clamp(FIRST_PAUSE, Duration::from_secs(1)));
     }
 }
 

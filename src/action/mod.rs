@@ -44,6 +44,7 @@ mod services;
 mod snapshot_choice;
 mod wait;
 
+pub use check_backups::examine as backups_of;
 pub use context::{ADOPTED, ADOPTED_ATTEMPTS, Context, Given, Person, Record, StepNotes};
 pub use hosts::{HostFacts, Hosts, Reach};
 pub use kind_table::{Bind, Kind, Verb, decode_args};

@@ -182,6 +182,21 @@ impl Reader {
         })
     }
 
+    /// Reads an inventory by itself, with its provider files.
+    pub fn inventory(
+        mut self,
+        path: &Path,
+        common: &Common,
+    ) -> Result<(Arc<inventory::Inventory>, BTreeMap<String, Account>), CliError> {
+        let mut unread = Unread::default();
+        match self.estate(path, common, &mut unread)? {
+            Some((inventory, accounts, _)) if !unread.is_broken() => {
+                Ok((Arc::new(inventory), accounts))
+            }
+            _ => Err(unread.problems.into()),
+        }
+    }
+
     /// Reads an inventory and the provider files that it names. `None`: too little of them can be read to say more.
     fn estate(
         &mut self,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::prediction::{Estimate, Predicted, longest_way, predict};
 use crate::action::{Action, Context, Cost, Given, Person, Record, Services, StepNotes, kind_of};
 use crate::event::{Ask, BoundStep, Event, FileHash, Header, What};
-use crate::ids::StepId;
+use crate::ids::{RunId, StepId};
 use crate::kind::{Effect, Failure, Finding, Mode, Observation, Reason, Surety};
 use crate::program::{Placeholder, Work};
 use crate::state::{RunState, StateError};
@@ -303,6 +303,24 @@ fn context(state: &RunState, services: &Arc<Services>, step: &StepId) -> (Contex
         ),
     };
     (cx, record)
+}
+
+/// A context that belongs to no run and can only look.
+pub(super) fn reading(services: &Arc<Services>) -> Context {
+    Context {
+        run: RunId::generate(),
+        step: StepId::new("look").expect("a constant within the grammar"),
+        attempt: 0,
+        mode: Mode::Preview,
+        plan: String::new(),
+        lost_at: services.clock.now(),
+        rpo: None,
+        services: services.clone(),
+        record: Arc::new(Unwritten::default()),
+        person: Arc::new(Nobody),
+        story: String::new(),
+        notes: StepNotes::default(),
+    }
 }
 
 async fn foresee(

@@ -142,6 +142,15 @@ pub enum Key {
     AgeIdentity(SecretRef),
 }
 
+impl Key {
+    /// What opens the backups.
+    pub fn secret(&self) -> &SecretRef {
+        match self {
+            Self::GpgPassphrase(secret) | Self::AgeIdentity(secret) => secret,
+        }
+    }
+}
+
 /// Something that must come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
