@@ -160,4 +160,15 @@ fn the_screen_before_a_start_says_what_comes_back_what_it_costs_and_what_speaks_
     let (_, screen) = at_a_terminal(&shop, &format!("run {PLAN}"), "no\n");
     assert!(screen.contains("IT WOULD NOT GO THROUGH"), "{screen}");
     assert!(screen.contains("look at this: "), "{screen}");
+
+    // Started all the same, it is refused, and that can be read afterwards.
+    shop.do_it(&["run", PLAN, "--yes"]).ended(5, &shop);
+    let status = shop.do_it(&["status"]).ended(5, &shop);
+    for words in ["refused, nothing was touched", "refused: ", "limit of 2"] {
+        assert!(
+            status.out.contains(words),
+            "`{words}` is not in\n{}",
+            status.out
+        );
+    }
 }
