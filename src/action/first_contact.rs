@@ -228,7 +228,7 @@ pub(super) async fn wait_for_first_boot(cx: &Context, name: &str) -> Result<(), 
 const MAKE_KEY: &str = r#"
 umask 077
 new=/etc/ssh/dr-plan.new
-[ -s "$new.pub" ] && [ -s "$new" ] || { rm -f "$new" "$new.pub"; ssh-keygen -q -t ed25519 -N '' -C '' -f "$new"; sync -f "$new"; }
+[ -s "$new.pub" ] && [ -s "$new" ] || { rm -f "$new" "$new.pub"; ssh-keygen -q -t ed25519 -N '' -C '' -f "$new"; sync "$new" "$new.pub" /etc/ssh; }
 "#;
 
 /// Puts it in the place of all others, and takes every copy of the user data away that still holds the old one.
@@ -250,7 +250,7 @@ for copy in /var/lib/cloud/instance /var/lib/cloud/instances/*; do
   rm -f "$copy"/user-data.txt "$copy"/user-data.txt.i "$copy"/cloud-config.txt "$copy"/obj.pkl
 done
 rm -f /run/cloud-init/combined-cloud-config.json /run/cloud-init/instance-data-sensitive.json
-sync -f /etc/ssh
+sync "$key" "$key.pub" /etc/ssh
 sshd -t 2>/dev/null || /usr/sbin/sshd -t
 systemctl reload ssh 2>/dev/null || systemctl reload sshd
 "#;

@@ -290,6 +290,7 @@ impl Action for HostPut {
             to: self.to.clone(),
             owner: self.owner.clone(),
             mode,
+            keep: None,
         })
         .await?;
         Ok(())
