@@ -133,6 +133,7 @@ impl Program {
             &samples,
             &hosts,
             &mut problems,
+            &mut files,
         );
         problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
         if problems
@@ -340,6 +341,7 @@ fn check_health(
     samples: &HashMap<usize, Output>,
     hosts: &BTreeSet<String>,
     problems: &mut Vec<Problem>,
+    files: &mut BTreeSet<PathBuf>,
 ) {
     let Some(health) = &sources.plan.health else {
         return;
@@ -352,8 +354,9 @@ fn check_health(
         outputs: samples,
     };
     for check in &health.checks {
-        if let Err(found) = bind_check(&check.kind, &check.with, &scope, sources, hosts) {
-            problems.extend(found);
+        match bind_check(&check.kind, &check.with, &scope, sources, hosts) {
+            Ok(check) => files.extend(check.files()),
+            Err(found) => problems.extend(found),
         }
     }
 }
