@@ -34,6 +34,8 @@ pub struct Sources {
     pub plan: Plan,
     /// Where the plan's file lies.
     pub folder: PathBuf,
+    /// What a run that goes on has copies of, by where the originals lay.
+    pub copies: BTreeMap<PathBuf, Vec<u8>>,
     /// The estate.
     pub inventory: Arc<Inventory>,
     /// The accounts by name.
@@ -288,6 +290,7 @@ fn bind_step(
             .if_source_lost
             .unwrap_or(crate::plan::IfSourceLost::Fail),
         folder: &sources.folder,
+        copies: &sources.copies,
     };
     let (action, sample) = (kind.bind)(&args, &bind)?;
     if verify.is_empty() || kind.takes_verify {
@@ -329,6 +332,7 @@ fn bind_check(
         timeout: None,
         if_source_lost: crate::plan::IfSourceLost::Fail,
         folder: &sources.folder,
+        copies: &sources.copies,
     };
     checked::bind_one(kind, &with, &bind, &with.place)
 }

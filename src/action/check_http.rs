@@ -161,10 +161,13 @@ pub(super) async fn ask(
         } else {
             Reason::Unreachable
         };
-        Failure::new(
-            reason,
-            format!("{url}{place}: {}", chain(&error.without_url())),
-        )
+        let words = chain(&error.without_url());
+        let unknown = words.contains("UnknownIssuer") && trust.is_none();
+        let failure = Failure::new(reason, format!("{url}{place}: {words}"));
+        if unknown {
+            return failure.hint("a private authority is named with `trust: FILE`");
+        }
+        failure
     };
     let mut answer = client
         .get(parsed)

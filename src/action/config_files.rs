@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::Context;
 use super::template_file::{SAMPLE_ADDRESS, address, failure, misused, parse, render, scope};
+use super::{Bind, Context};
 use crate::inventory::Config;
 use crate::kind::Failure;
 use crate::problem::Problem;
@@ -41,8 +41,9 @@ pub(super) fn tried(
     host: &str,
     own: &Map<String, Value>,
     args: &Node,
+    bind: &Bind,
 ) -> Result<Vec<PathBuf>, Vec<Problem>> {
-    let found = templates(config, Path::is_file);
+    let found = templates(config, |path| bind.has_file(path));
     let mut problems = Vec::new();
     if let (Some(folder), true) = (&config.templates, found.is_empty()) {
         let words = format!(
@@ -58,7 +59,7 @@ pub(super) fn tried(
     let known = scope(&values, host, SAMPLE_ADDRESS);
     let mut parsed: Vec<Template> = Vec::new();
     for (_, path) in &found {
-        let read = std::fs::read(path).map_err(|error| {
+        let read = bind.read(path).map_err(|error| {
             let words = format!("reading `{}`: {error}", path.display());
             Problem::error("no-such-file", args.place_of("dataset"), words)
         });

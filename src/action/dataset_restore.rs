@@ -129,7 +129,7 @@ impl Verb for DatasetRestore {
             }
             match &dataset.kind {
                 DatasetKind::Config(config) => {
-                    match tried(config, &self.host, &self.values, args) {
+                    match tried(config, &self.host, &self.values, args, bind) {
                         Ok(templates) => self.templates = templates,
                         Err(found) => problems.extend(found),
                     }

@@ -61,7 +61,7 @@ impl Verb for HostRender {
             host: spot.host.clone(),
         };
         // A name that a template does not find is found now, and not on the host.
-        match std::fs::read(&rendered.template) {
+        match bind.read(&rendered.template) {
             Err(error) => {
                 let words = format!("reading `{}`: {error}", rendered.template.display());
                 problems.push(Problem::error(

@@ -56,7 +56,7 @@ impl Services {
         let copy = self
             .folder
             .join("files")
-            .join(path.strip_prefix("/").unwrap_or(path));
+            .join(straight(path).strip_prefix("/").unwrap_or(path));
         if copy.is_file() {
             copy
         } else {
@@ -130,4 +130,18 @@ impl Services {
 
 fn absent(what: &str, name: &str) -> Failure {
     Failure::new(Reason::NotFound, format!("no {what} is called `{name}`"))
+}
+
+/// The path without `..`: so copies of files are named.
+pub(super) fn straight(path: &std::path::Path) -> std::path::PathBuf {
+    let mut out = std::path::PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
 }

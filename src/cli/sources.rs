@@ -138,6 +138,7 @@ impl Reader {
         let Some(loaded) = loaded else {
             return Err(problems.into());
         };
+        let copies = self.copies.map(|copies| copies.by_path);
         let files = self
             .read
             .into_iter()
@@ -146,6 +147,7 @@ impl Reader {
         let sources = Sources {
             plan: loaded.plan,
             folder,
+            copies: copies.unwrap_or_default(),
             inventory: Arc::new(inventory),
             accounts,
         };
