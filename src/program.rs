@@ -37,6 +37,8 @@ pub struct Sources {
     pub plan: Plan,
     /// Where the plan's file lies.
     pub folder: PathBuf,
+    /// What a run that goes on has copies of, by where the originals lay.
+    pub copies: BTreeMap<PathBuf, Vec<u8>>,
     /// The estate.
     pub inventory: Arc<Inventory>,
     /// The accounts by name.
@@ -169,6 +171,7 @@ impl Program {
             &hosts,
             &unknown,
             &mut problems,
+            &mut files,
         );
         unread::without_consequences(&mut problems, &all, &health_references, &unknown);
         problems.retain(|problem| !sources.unread.explains(problem));
@@ -329,6 +332,7 @@ fn bind_step(
             .if_source_lost
             .unwrap_or(crate::plan::IfSourceLost::Fail),
         folder: &sources.folder,
+        copies: &sources.copies,
     };
     let (action, sample) = (kind.bind)(&args, &bind)?;
     if verify.is_empty() || kind.takes_verify {
@@ -370,6 +374,7 @@ fn bind_check(
         timeout: None,
         if_source_lost: crate::plan::IfSourceLost::Fail,
         folder: &sources.folder,
+        copies: &sources.copies,
     };
     checked::bind_one(kind, &with, &bind, &with.place)
 }
@@ -383,6 +388,7 @@ fn check_health(
     hosts: &BTreeSet<String>,
     unknown: &Unknown,
     problems: &mut Vec<Problem>,
+    files: &mut BTreeSet<PathBuf>,
 ) -> Vec<Reference> {
     let Some(health) = &sources.plan.health else {
         return Vec::new();
@@ -398,8 +404,9 @@ fn check_health(
     let mut references = Vec::new();
     for check in &health.checks {
         references.extend(crate::template::references(&check.with).0);
-        if let Err(found) = bind_check(&check.kind, &check.with, &scope, sources, hosts) {
-            problems.extend(found);
+        match bind_check(&check.kind, &check.with, &scope, sources, hosts) {
+            Ok(check) => files.extend(check.files()),
+            Err(found) => problems.extend(found),
         }
     }
     references

@@ -28,6 +28,23 @@ pub struct Bind<'a> {
     pub if_source_lost: crate::plan::IfSourceLost,
     /// Where the plan's file lies: relative paths in it are relative to this.
     pub folder: &'a std::path::Path,
+    /// What a run that goes on has copies of, by where the originals lay.
+    pub copies: &'a std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>,
+}
+
+impl Bind<'_> {
+    /// A local file of the plan: the run's own copy before the person's.
+    pub fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+        match self.copies.get(&super::services::straight(path)) {
+            Some(copy) => Ok(copy.clone()),
+            None => std::fs::read(path),
+        }
+    }
+
+    /// Whether there is such a file.
+    pub fn has_file(&self, path: &std::path::Path) -> bool {
+        self.copies.contains_key(&super::services::straight(path)) || path.is_file()
+    }
 }
 
 /// The arguments of a kind, decoded; from the type comes everything else.

@@ -12,6 +12,8 @@ mod check_http;
 mod check_redis;
 mod check_sql;
 mod check_tcp;
+mod check_tls;
+mod config_files;
 mod context;
 mod data_checks;
 mod data_kinds;
@@ -24,6 +26,7 @@ mod first_contact;
 mod gate;
 mod host_job;
 mod host_put;
+mod host_render;
 mod host_run;
 mod host_server;
 mod host_service;
@@ -33,6 +36,7 @@ mod kind_table;
 mod limits;
 mod new_server;
 mod notify;
+mod placed_file;
 mod server_create;
 mod server_delete;
 mod server_from_snapshot;
@@ -42,6 +46,7 @@ mod server_power;
 mod server_snapshot;
 mod services;
 mod snapshot_choice;
+mod template_file;
 mod wait;
 
 pub use check_backups::examine as backups_of;
@@ -201,6 +206,11 @@ pub trait Look: Send + Sync {
     fn takes(&self) -> Option<std::time::Duration> {
         None
     }
+
+    /// See [`Action::files`].
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        Vec::new()
+    }
 }
 
 #[async_trait]
@@ -235,6 +245,10 @@ impl<T: Look> Action for T {
 
     fn takes(&self) -> Option<std::time::Duration> {
         Look::takes(self)
+    }
+
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        Look::files(self)
     }
 }
 
@@ -273,12 +287,14 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<firewall_apply::FirewallApply>(),
     Kind::of::<host_run::HostRun>(),
     Kind::of::<host_put::HostPut>(),
+    Kind::of::<host_render::HostRender>(),
     Kind::of::<host_service::HostService>(),
     Kind::of::<dataset_restore::DatasetRestore>(),
     Kind::of::<dataset_verify::DatasetVerify>(),
     Kind::of::<check_backups::CheckBackups>(),
     Kind::of::<check_http::CheckHttp>(),
     Kind::of::<check_tcp::CheckTcp>(),
+    Kind::of::<check_tls::CheckTls>(),
     Kind::of::<check_sql::CheckSql>(),
     Kind::of::<check_redis::CheckRedis>(),
     Kind::of::<check_dns::CheckDns>(),
@@ -293,7 +309,6 @@ pub const KINDS: &[Kind] = &[
 /// Kinds that the language names and this version does not carry out yet.
 pub const LATER: &[&str] = &[
     "host.script",
-    "host.render",
     "host.packages",
     "host.wait",
     "host.reboot",
@@ -304,7 +319,6 @@ pub const LATER: &[&str] = &[
     "postgres.standby",
     "postgres.table",
     "compose.up",
-    "check.tls",
     "check.command",
     "dns.ttl",
 ];

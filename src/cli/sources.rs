@@ -151,9 +151,11 @@ impl Reader {
         let Some((inventory, accounts, providers)) = estate else {
             return Err(unread.problems.into());
         };
+        let copies = self.copies.map(|copies| copies.by_path);
         let mut sources = Sources {
             plan,
             folder,
+            copies: copies.unwrap_or_default(),
             inventory: Arc::new(inventory),
             accounts,
             unread: Unread::default(),

@@ -306,8 +306,13 @@ impl<'a> Draft<'a> {
             self.check_files(node.get("files").unwrap_or(node), &files);
             kinds.push(DatasetKind::Files(files));
         }
+        if let Some(mut config) = text.config {
+            self.check_config(node.get("config").unwrap_or(node), &config);
+            config.templates = config.templates.map(|folder| self.folder.join(folder));
+            kinds.push(DatasetKind::Config(config));
+        }
         let kind = match kinds.len() {
-            0 => return self.no_kind(key, node, "postgres`, `redis` or `files"),
+            0 => return self.no_kind(key, node, "postgres`, `redis`, `files` or `config"),
             1 => kinds.remove(0),
             _ => return self.two_kinds(node, kinds[0].word(), kinds[1].word()),
         };
@@ -339,14 +344,49 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Each path means one file, each value one text.
+    fn check_config(&mut self, node: &Node, config: &super::Config) {
+        let written = node.get("files").map(Node::items).unwrap_or_default();
+        if written.is_empty() {
+            let place = node.place_of("files");
+            let words = "a configuration without a file";
+            self.problems
+                .push(Problem::error("wrong-value", place, words));
+        }
+        for (at, path) in config.files.iter().enumerate() {
+            let place = written.get(at).map_or(&node.place, |one| &one.place);
+            let words = if !path.strip_prefix('/').is_some_and(plain) {
+                "this is no absolute path of a file, without `..`"
+            } else if config.files[..at].contains(path) {
+                "this file is listed twice"
+            } else {
+                continue;
+            };
+            self.problems
+                .push(Problem::error("wrong-value", place, words));
+        }
+        let values = node.get("values").unwrap_or(node);
+        for (name, value) in &config.values {
+            if value.to_string().contains("{{") {
+                let words = "a reference stands in the `values` of the step that restores";
+                let problem = Problem::error("wrong-value", values.place_of(name), words);
+                self.problems.push(problem);
+            }
+        }
+        if config
+            .check
+            .as_ref()
+            .is_some_and(|check| check.trim().is_empty())
+        {
+            let place = node.place_of("check");
+            let words = "a check without a command lets everything through";
+            self.problems
+                .push(Problem::error("wrong-value", place, words));
+        }
+    }
+
     /// Paths that mean one place, and nothing that a shell or a program could read as something else.
     fn check_files(&mut self, node: &Node, files: &super::Files) {
-        let plain = |path: &str| {
-            !path.chars().any(char::is_control)
-                && path
-                    .split('/')
-                    .all(|part| !part.is_empty() && part != "." && part != "..")
-        };
         let inside = files.path.strip_prefix('/').unwrap_or_default();
         let mut wrong = |key: &str, words: &str| {
             let problem = Problem::error("wrong-value", node.place_of(key), words);
@@ -571,4 +611,12 @@ impl<'a> Draft<'a> {
         );
         None
     }
+}
+
+/// A path below something: every part is a name.
+fn plain(path: &str) -> bool {
+    !path.chars().any(char::is_control)
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
 }

@@ -12,8 +12,8 @@ mod draft;
 mod load;
 
 pub use draft::{
-    Address, Compression, Files, Form, LocalStore, Moment, Person, Postgres, Redis, S3Store,
-    UrlStyle,
+    Address, Compression, Config, Files, Form, LocalStore, Moment, Person, Postgres, Redis,
+    S3Store, UrlStyle,
 };
 pub use load::{Examined, examine, load, read};
 
@@ -175,6 +175,8 @@ pub enum DatasetKind {
     Redis(Redis),
     /// A tree of files.
     Files(Files),
+    /// Files of configuration. The folder of templates is resolved.
+    Config(Config),
 }
 
 impl DatasetKind {
@@ -184,6 +186,7 @@ impl DatasetKind {
             Self::Postgres(_) => "postgres",
             Self::Redis(_) => "redis",
             Self::Files(_) => "files",
+            Self::Config(_) => "config",
         }
     }
 
@@ -192,7 +195,7 @@ impl DatasetKind {
         match self {
             Self::Postgres(_) => &[Form::Plain, Form::Custom],
             Self::Redis(_) => &[Form::Rdb],
-            Self::Files(_) => &[Form::Tar],
+            Self::Files(_) | Self::Config(_) => &[Form::Tar],
         }
     }
 }

@@ -92,6 +92,7 @@ impl Action for Checked {
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {
-        self.action.files()
+        let checks = self.checks.iter().flat_map(|check| check.files());
+        self.action.files().into_iter().chain(checks).collect()
     }
 }

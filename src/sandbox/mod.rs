@@ -32,6 +32,7 @@ mod packages;
 pub mod places;
 pub mod secrets;
 pub mod shop;
+mod shop_tls;
 pub mod store;
 mod supervisor;
 pub mod surroundings;

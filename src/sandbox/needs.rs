@@ -93,6 +93,8 @@ const PROGRAMS: &[(For, &str, &str)] = &[
     (For::Services, "unbound", "unbound"),
     (For::Estate, "nginx", "nginx"),
     (For::Estate, "redis-server", "redis-server"),
+    (For::Estate, "cron", "cron"),
+    (For::Estate, "openssl", "openssl"),
     (For::Estate, "curl", "curl"),
     (For::Estate, "gpg", "gpg"),
     (For::Estate, "gpg-agent", "gpg-agent"),

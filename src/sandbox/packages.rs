@@ -19,6 +19,7 @@ const CONFIGURED: &[(&str, &str)] = &[
     ("postgresql", "postgresql"),
     ("redis", "redis"),
     ("nginx", "nginx"),
+    ("cron", "cron.d"),
     ("mysql", "mysql"),
     ("mariadb", "mysql"),
     ("pdns", "powerdns"),
@@ -43,6 +44,7 @@ enum Known {
     PostgreSql { version: String },
     Redis,
     Nginx,
+    Cron,
 }
 
 /// Errors of laying down a package.
@@ -239,6 +241,7 @@ fn known(name: &str) -> Option<Known> {
                 .exists()
                 .then_some(Known::Nginx)
         }
+        "cron" => Path::new("/usr/sbin/cron").exists().then_some(Known::Cron),
         other => {
             let version = other.strip_prefix("postgresql-")?;
             versions()
@@ -330,6 +333,12 @@ fn lay_down(known: &Known) -> Result<(), PackageError> {
                 fs::write(page, "<!DOCTYPE html>\n<title>Welcome to nginx!</title>\n<h1>Welcome to nginx!</h1>\n").map_err(doing("writing the first page"))?;
             }
             enable_and_start("nginx")
+        }
+        Known::Cron => {
+            let group = super::accounts::group_id("crontab").unwrap_or(0);
+            owned_folder(Path::new("/var/spool/cron/crontabs"), 0o1730, 0, group)?;
+            owned_folder(Path::new("/etc/cron.d"), 0o755, 0, 0)?;
+            enable_and_start("cron")
         }
     }
 }

@@ -174,6 +174,14 @@ impl Shop {
                 format!("media-{named}.tar.gz.gpg"),
                 on("198.18.1.2", "tar -C /srv/shop/media -cf - . | gzip"),
             ),
+            (
+                "config",
+                format!("config-{named}.tar.gz.gpg"),
+                on(
+                    "198.18.1.2",
+                    "tar -C / -cf - etc/nginx/sites-enabled/shop.conf etc/cron.d/shop | gzip",
+                ),
+            ),
         ];
         for (folder, name, dump) in dumps {
             self.store_as(folder, &name, &dump, "$S/backup_passphrase");
