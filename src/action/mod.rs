@@ -7,6 +7,7 @@ mod approve;
 mod ask_dns;
 mod backups;
 mod check_backups;
+mod check_command;
 mod check_dns;
 mod check_http;
 mod check_redis;
@@ -25,14 +26,17 @@ mod gate;
 mod host_job;
 mod host_put;
 mod host_run;
+mod host_script;
 mod host_server;
 mod host_service;
+mod host_wait;
 mod hosts;
 mod ip_assign;
 mod kind_table;
 mod limits;
 mod new_server;
 mod notify;
+mod own_script;
 mod server_create;
 mod server_delete;
 mod server_from_snapshot;
@@ -271,8 +275,10 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<server_power::ServerPower>(),
     Kind::of::<firewall_apply::FirewallApply>(),
     Kind::of::<host_run::HostRun>(),
+    Kind::of::<host_script::HostScript>(),
     Kind::of::<host_put::HostPut>(),
     Kind::of::<host_service::HostService>(),
+    Kind::of::<host_wait::HostWait>(),
     Kind::of::<dataset_restore::DatasetRestore>(),
     Kind::of::<dataset_verify::DatasetVerify>(),
     Kind::of::<check_backups::CheckBackups>(),
@@ -280,6 +286,7 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<check_tcp::CheckTcp>(),
     Kind::of::<check_sql::CheckSql>(),
     Kind::of::<check_redis::CheckRedis>(),
+    Kind::of::<check_command::CheckCommand>(),
     Kind::of::<check_dns::CheckDns>(),
     Kind::of::<dns_switch::DnsSwitch>(),
     Kind::of::<check_dns::DnsWait>(),
@@ -291,10 +298,8 @@ pub const KINDS: &[Kind] = &[
 
 /// Kinds that the language names and this version does not carry out yet.
 pub const LATER: &[&str] = &[
-    "host.script",
     "host.render",
     "host.packages",
-    "host.wait",
     "host.reboot",
     "dataset.backup",
     "dataset.prune",
@@ -304,7 +309,6 @@ pub const LATER: &[&str] = &[
     "postgres.table",
     "compose.up",
     "check.tls",
-    "check.command",
     "dns.ttl",
 ];
 
