@@ -67,7 +67,11 @@ impl Verb for CheckCommand {
         problems.extend(host_named(&self.host, args, "host", bind).err());
         if self.command.trim().is_empty() {
             let words = "an empty command says nothing";
-            problems.push(Problem::error("no-command", args.place_of("command"), words));
+            problems.push(Problem::error(
+                "no-command",
+                args.place_of("command"),
+                words,
+            ));
         }
         let expect = match self.expect.as_deref().map(Expectation::parse).transpose() {
             Ok(expect) => expect,
@@ -127,10 +131,7 @@ impl Look for Asked {
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
         let script = Script::new(&self.text).run_as(self.run_as.as_deref());
         let script = self.given.give(cx, script).await?;
-        let answer = cx
-            .host(&self.host)?
-            .leashed(&script, self.patience)
-            .await?;
+        let answer = cx.host(&self.host)?.leashed(&script, self.patience).await?;
         let title = Look::title(self);
         let fail = |why: String| Err(Failure::new(Reason::Verify, format!("{title}: {why}")));
         if answer.status != self.status {
@@ -160,7 +161,9 @@ impl Look for Asked {
         if let Some(wanted) = &self.contains
             && !value.contains(wanted.as_str())
         {
-            return fail(format!("it says `{shown}`, which does not contain `{wanted}`"));
+            return fail(format!(
+                "it says `{shown}`, which does not contain `{wanted}`"
+            ));
         }
         let saw = match shown.is_empty() {
             true => format!("status {}", answer.status),

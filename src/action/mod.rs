@@ -13,6 +13,7 @@ mod check_http;
 mod check_redis;
 mod check_sql;
 mod check_tcp;
+mod compose_up;
 mod context;
 mod data_checks;
 mod data_kinds;
@@ -24,7 +25,9 @@ mod firewall_apply;
 mod first_contact;
 mod gate;
 mod host_job;
+mod host_packages;
 mod host_put;
+mod host_reboot;
 mod host_run;
 mod host_script;
 mod host_server;
@@ -241,6 +244,13 @@ impl<T: Look> Action for T {
     }
 }
 
+/// SHA-256 as sha256sum(1) writes it.
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A host that an argument names must be in the inventory or be made by an earlier step.
 fn host_named(
     name: &str,
@@ -277,8 +287,11 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<host_run::HostRun>(),
     Kind::of::<host_script::HostScript>(),
     Kind::of::<host_put::HostPut>(),
+    Kind::of::<host_packages::HostPackages>(),
     Kind::of::<host_service::HostService>(),
     Kind::of::<host_wait::HostWait>(),
+    Kind::of::<host_reboot::HostReboot>(),
+    Kind::of::<compose_up::ComposeUp>(),
     Kind::of::<dataset_restore::DatasetRestore>(),
     Kind::of::<dataset_verify::DatasetVerify>(),
     Kind::of::<check_backups::CheckBackups>(),
@@ -299,15 +312,12 @@ pub const KINDS: &[Kind] = &[
 /// Kinds that the language names and this version does not carry out yet.
 pub const LATER: &[&str] = &[
     "host.render",
-    "host.packages",
-    "host.reboot",
     "dataset.backup",
     "dataset.prune",
     "dataset.replicate",
     "postgres.promote",
     "postgres.standby",
     "postgres.table",
-    "compose.up",
     "check.tls",
     "dns.ttl",
 ];

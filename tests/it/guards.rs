@@ -10,6 +10,6 @@ mod redis;
 mod restore;
 mod sampler;
 mod search;
-mod shop;
+pub mod shop;
 mod snapshot;
 mod zone;
