@@ -191,7 +191,7 @@ until_=$(($(date +%s) + DR_PATIENCE))
 patiently() {
   while :; do
     if "$@" >"$said" 2>&1 </dev/null; then cat "$said"; return 0; else status=$?; fi
-    if ! grep -q -i -E 'could not get lock|is locked by another process|unable to lock' "$said" || [ "$(date +%s)" -ge "$until_" ]; then
+    if ! grep -q -i -E 'could not get lock|locked by another process|unable to (acquire|lock)' "$said" || [ "$(date +%s)" -ge "$until_" ]; then
       cat "$said"
       return "$status"
     fi

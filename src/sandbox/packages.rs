@@ -82,20 +82,25 @@ pub fn lay_status(folder: &Path) -> io::Result<()> {
     for (name, text) in kept {
         status.push_str(text);
         status.push_str("\n\n");
-        let of_several = text.contains("\nMulti-Arch: same");
-        let architecture = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Architecture: "))
-            .filter(|_| of_several);
-        let list = match architecture {
-            Some(architecture) => format!("{name}:{architecture}.list"),
-            None => format!("{name}.list"),
-        };
-        fs::write(folder.join("info").join(list), "")?;
+        lay_list(folder, name, text)?;
     }
     fs::write(folder.join("info/format"), "1\n")?;
     fs::write(folder.join("status"), status)?;
     fs::write(folder.join("available"), "")
+}
+
+/// An empty list of files.
+fn lay_list(folder: &Path, name: &str, stanza: &str) -> io::Result<()> {
+    // One name may stand for several architectures then.
+    let architecture = stanza
+        .lines()
+        .find_map(|line| line.strip_prefix("Architecture: "))
+        .filter(|_| stanza.contains("\nMulti-Arch: same"));
+    let list = match architecture {
+        Some(architecture) => format!("{name}:{architecture}.list"),
+        None => format!("{name}.list"),
+    };
+    fs::write(folder.join("info").join(list), "")
 }
 
 fn is_service(package: &str) -> bool {
@@ -439,6 +444,8 @@ fn note_installed(
     for package in more.iter().filter(|package| !here.contains_key(*package)) {
         if let Some(stanza) = machine.get(package) {
             text.push_str(&format!("{stanza}\n\n"));
+            lay_list(Path::new("/var/lib/dpkg"), package, stanza)
+                .map_err(doing("noting the files of the package"))?;
         }
     }
     fs::OpenOptions::new()

@@ -14,8 +14,9 @@ dr_mark() {
   mv -f -- "$dr_state/mark.new" "$dr_state/mark"
   sync -f "$dr_state"
 }
-# A folder is known again by its number on its disk, whatever its name is.
-dr_number() { stat -c %d:%i -- "$1" 2>/dev/null || echo none; }
+# A folder is known again by its number on its disk and the time it was made, whatever its name is. The number of the disk itself
+# may be another one after a boot.
+dr_number() { stat -c %i:%W -- "$1" 2>/dev/null || echo none; }
 dr_root() { cat "$dr_state/root" 2>/dev/null || echo /nonexistent; }
 # dr_stands: what stands at the live path: absent, empty, ours, full, link, other.
 dr_stands() {

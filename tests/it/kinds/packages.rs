@@ -51,6 +51,24 @@ fn packages_come_from_a_signed_repository_in_the_wanted_version_and_finish_what_
          rm -rf /var/lib/shop-report",
     );
     assert_eq!(shop.on(web, state), "half-configured 1.1");
+    // Meanwhile somebody else has the locks, for a while (dpkg and apt lock with fcntl(2)).
+    shop.on(
+        web,
+        r#"cat > /root/hold.pl <<'END'
+use Fcntl qw(:DEFAULT :seek);
+for my $file ('/var/lib/dpkg/lock-frontend', '/var/lib/dpkg/lock', '/var/lib/apt/lists/lock') {
+    open(my $lock, '>>', $file) or die;
+    my $all = pack('s s l! l! l', F_WRLCK, SEEK_SET, 0, 0, 0);
+    fcntl($lock, F_SETLK, $all) or die "$file: $!";
+    push @held, $lock;
+}
+$| = 1;
+print "held\n";
+sleep 4;
+END
+setsid perl /root/hold.pl > /root/held 2>&1 < /dev/null &
+i=0; until grep -q held /root/held; do i=$((i+1)); test $i -lt 100; sleep 0.1; done"#,
+    );
     let older = PLAN.replace("[shop-report]", "[shop-report=1.0]");
     let ran = shop.run(&again(&older), &[]);
     assert!(matches!(ran.code, Some(0 | 8)), "{}", ran.said());
@@ -59,6 +77,10 @@ fn packages_come_from_a_signed_repository_in_the_wanted_version_and_finish_what_
         shop.on(web, "cat /var/lib/shop-report/configured").trim(),
         "1.0"
     );
+    let said = ran.said();
+    for words in ["finishing what an interrupted", "waiting for a lock"] {
+        assert!(said.contains(words), "`{words}` is not said: {said}");
+    }
 
     // What cannot be had is said by apt's own words, and nothing changes.
     let none = PLAN.replace("[shop-report]", "[shop-report, no-such-package]");
