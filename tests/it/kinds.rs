@@ -3,6 +3,7 @@
 
 mod cloud;
 mod packages;
+mod reboots;
 mod scripts;
 mod single_service;
 mod sweep;
