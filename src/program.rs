@@ -34,6 +34,8 @@ pub struct Sources {
     pub plan: Plan,
     /// Where the plan's file lies.
     pub folder: PathBuf,
+    /// Local files that the run has copies of: they may be gone from where they were.
+    pub kept: BTreeSet<PathBuf>,
     /// The estate.
     pub inventory: Arc<Inventory>,
     /// The accounts by name.
@@ -306,6 +308,7 @@ fn bind_step(
             .if_source_lost
             .unwrap_or(crate::plan::IfSourceLost::Fail),
         folder: &sources.folder,
+        kept: &sources.kept,
     };
     let (action, sample) = (kind.bind)(&args, &bind)?;
     if after.is_empty() {
@@ -350,6 +353,7 @@ fn bind_check(
         timeout: None,
         if_source_lost: crate::plan::IfSourceLost::Fail,
         folder: &sources.folder,
+        kept: &sources.kept,
     };
     checked::bind_one(kind, &with, &bind, &with.place)
 }

@@ -96,7 +96,7 @@ impl Verb for ComposeUp {
         for (key, list) in [("units", &self.units), ("files", &self.files)] {
             for from in list.values() {
                 let path = bind.folder.join(from);
-                if !path.is_file() {
+                if !bind.has_file(&path) {
                     wrong(key, format!("there is no file `{}`", path.display()));
                 }
             }

@@ -112,7 +112,7 @@ impl Repository {
         }
         // What belongs to the plan lies beside it; another path may be one of the machine that carries the plan out.
         let key = bind.folder.join(&self.key);
-        if !self.key.starts_with('/') && !key.is_file() {
+        if !self.key.starts_with('/') && !bind.has_file(&key) {
             problems.push(Problem::error(
                 "no-such-file",
                 place,

@@ -63,7 +63,7 @@ impl Verb for HostPut {
             (Some(from), None) => {
                 let path = bind.folder.join(from);
                 // A secret may be made later, on the machine that runs the recovery; anything else belongs to the plan.
-                if !self.secret && !path.is_file() {
+                if !self.secret && !bind.has_file(&path) {
                     let words = format!("there is no file `{}`", path.display());
                     problems.push(Problem::error("no-such-file", args.place_of("from"), words));
                 }

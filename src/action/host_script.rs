@@ -62,7 +62,7 @@ impl Verb for HostScript {
         let done = (self.unless, self.repeatable);
         let path = bind.folder.join(&self.from);
         let mut problems = Vec::new();
-        if !path.is_file() {
+        if !bind.has_file(&path) {
             let words = format!("there is no file `{}`", path.display());
             problems.push(Problem::error("no-such-file", args.place_of("from"), words));
         }

@@ -28,6 +28,15 @@ pub struct Bind<'a> {
     pub if_source_lost: crate::plan::IfSourceLost,
     /// Where the plan's file lies: relative paths in it are relative to this.
     pub folder: &'a std::path::Path,
+    /// Local files that the run has copies of.
+    pub kept: &'a std::collections::BTreeSet<std::path::PathBuf>,
+}
+
+impl Bind<'_> {
+    /// Whether a local file can be read: from the run's own copy, or where it lies.
+    pub fn has_file(&self, path: &std::path::Path) -> bool {
+        self.kept.contains(path) || path.is_file()
+    }
 }
 
 /// The arguments of a kind, decoded; from the type comes everything else.

@@ -143,9 +143,14 @@ impl Reader {
             .into_iter()
             .map(|(path, bytes)| (inside(&path), bytes))
             .collect();
+        let kept = self
+            .copies
+            .map(|copies| copies.by_path.into_keys().collect())
+            .unwrap_or_default();
         let sources = Sources {
             plan: loaded.plan,
             folder,
+            kept,
             inventory: Arc::new(inventory),
             accounts,
         };

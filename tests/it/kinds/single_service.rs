@@ -46,6 +46,8 @@ fn a_service_is_installed_once_and_comes_back_after_a_reboot_whatever_kills_the_
         if accident.ends_with(":reboot") {
             boots.push(boot());
         }
+        // From here on the run has nothing but its own copies.
+        let _ = fs::remove_dir_all(plan.with_file_name("files"));
     });
     for kind in [
         "host.packages",
