@@ -309,12 +309,31 @@ fn bind_step(
     hosts: &BTreeSet<String>,
 ) -> Result<(Box<dyn Action>, Output), Vec<Problem>> {
     let values = scope.for_references(&step.references);
-    let args = crate::template::fill(&args::node(step), &values)?;
+    let written = args::node(step);
+    let mut problems = checked::templates_in_scripts(kind, &written);
+    for check in &step.verify {
+        if let Some(kind) = checked::kind_behind(&check.kind) {
+            problems.extend(checked::templates_in_scripts(kind, &check.with));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let args = crate::template::fill(&written, &values)?;
     let mut verify: Vec<(String, Node)> = Vec::new();
-    let mut problems = Vec::new();
+    let mut after = Vec::new();
     for check in &step.verify {
         match crate::template::fill(&check.with, &values) {
-            Ok(with) => verify.push((check.kind.clone(), with)),
+            // Questions to the data are the kind's own business; all else is asked when it has done its work.
+            Ok(with) if kind.takes_verify && checked::is_check(&check.kind) => {
+                after.push((check, with));
+            }
+            Ok(with) => {
+                verify.push((check.kind.clone(), with.clone()));
+                if !kind.takes_verify {
+                    after.push((check, with));
+                }
+            }
             Err(found) => problems.extend(found),
         }
     }
@@ -335,12 +354,12 @@ fn bind_step(
         copies: &sources.copies,
     };
     let (action, sample) = (kind.bind)(&args, &bind)?;
-    if verify.is_empty() || kind.takes_verify {
+    if after.is_empty() {
         return Ok((action, sample));
     }
     let mut checks = Vec::new();
-    for (at, (name, with)) in verify.iter().enumerate() {
-        match checked::bind_one(name, with, &bind, &step.verify[at].place) {
+    for (check, with) in &after {
+        match checked::bind_one(&check.kind, with, &bind, &check.place) {
             Ok(check) => checks.push(check),
             Err(found) => problems.extend(found),
         }
@@ -360,7 +379,10 @@ fn bind_check(
     sources: &Sources,
     hosts: &BTreeSet<String>,
 ) -> Result<Box<dyn Action>, Vec<Problem>> {
-    let (references, problems) = crate::template::references(with);
+    let (references, mut problems) = crate::template::references(with);
+    if let Some(kind) = checked::kind_behind(kind) {
+        problems.extend(checked::templates_in_scripts(kind, with));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }

@@ -245,7 +245,12 @@ impl Work for Program {
         let is_one = |kind: &str| kind_of(kind).is_some_and(|kind| kind.own_script);
         let step = self.plan_step(self.at(step));
         // A look is made with all that its `verify:` adds to it.
-        is_one(kind) || step.verify.iter().any(|check| is_one(&check.kind))
+        is_one(kind)
+            || step
+                .verify
+                .iter()
+                .filter_map(|check| super::checked::kind_behind(&check.kind))
+                .any(|kind| kind.own_script)
     }
 
     fn readable(&self, text: &str) -> String {
