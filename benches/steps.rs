@@ -274,6 +274,7 @@ fn plan_of(count: usize) {
     let sources = Sources {
         plan,
         folder: "/".into(),
+        copies: Default::default(),
         inventory: inventory(),
         accounts: BTreeMap::new(),
     };

@@ -127,16 +127,14 @@ impl Program {
         }
         blast_radius::check(&sources, &mut problems);
         problems.extend(unawaited(&all, &sources, &made, &index));
-        check_health(
-            &sources,
-            &run,
-            &inputs,
-            &index,
-            &samples,
-            &hosts,
-            &mut problems,
-            &mut files,
-        );
+        let scope = Scope {
+            run: &run,
+            inputs: &inputs,
+            inventory: &sources.inventory,
+            index: &index,
+            outputs: &samples,
+        };
+        files.extend(check_health(&sources, &scope, &hosts, &mut problems));
         problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
         if problems
             .iter()
@@ -337,32 +335,21 @@ fn bind_check(
     checked::bind_one(kind, &with, &bind, &with.place)
 }
 
+/// Tries the health checks; the files that they read.
 fn check_health(
     sources: &Sources,
-    run: &RunId,
-    inputs: &serde_json::Map<String, serde_json::Value>,
-    index: &HashMap<StepId, usize>,
-    samples: &HashMap<usize, Output>,
+    scope: &Scope,
     hosts: &BTreeSet<String>,
     problems: &mut Vec<Problem>,
-    files: &mut BTreeSet<PathBuf>,
-) {
-    let Some(health) = &sources.plan.health else {
-        return;
-    };
-    let scope = Scope {
-        run,
-        inputs,
-        inventory: &sources.inventory,
-        index,
-        outputs: samples,
-    };
-    for check in &health.checks {
-        match bind_check(&check.kind, &check.with, &scope, sources, hosts) {
+) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for check in sources.plan.health.iter().flat_map(|health| &health.checks) {
+        match bind_check(&check.kind, &check.with, scope, sources, hosts) {
             Ok(check) => files.extend(check.files()),
             Err(found) => problems.extend(found),
         }
     }
+    files
 }
 
 /// The inputs' values: given, or their defaults. A name that the plan does not know, or a value of the wrong type, is a problem.
