@@ -277,6 +277,7 @@ fn plan_of(count: usize) {
         copies: Default::default(),
         inventory: inventory(),
         accounts: BTreeMap::new(),
+        unread: Default::default(),
     };
     let begun = Instant::now();
     let program = Program::bind(sources, Mode::Failover, RunId::generate(), &BTreeMap::new())

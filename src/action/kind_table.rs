@@ -65,6 +65,8 @@ pub trait Verb: DeserializeOwned + JsonSchema + Send + 'static {
     const WAITS: bool = false;
     /// Runs text that a person wrote, also to look: nobody can say what that does, so a preview leaves it alone.
     const OWN_SCRIPT: bool = false;
+    /// The arguments that are shell scripts: nothing is ever filled into them.
+    const SCRIPTS: &'static [&'static str] = &[];
     /// The beginnings of the notes with which another run can go on with what this kind made; without any it begins anew.
     const ADOPTS: &'static [&'static str] = &[];
     /// How long it usually takes, for a prediction while there are no runs to learn from.
@@ -101,6 +103,8 @@ pub struct Kind {
     pub waits: bool,
     /// See [`Verb::OWN_SCRIPT`].
     pub own_script: bool,
+    /// See [`Verb::SCRIPTS`].
+    pub scripts: &'static [&'static str],
     /// See [`Verb::ADOPTS`].
     pub adopts: &'static [&'static str],
     /// See [`Verb::TAKES`].
@@ -123,6 +127,7 @@ impl Kind {
             takes_verify: V::TAKES_VERIFY,
             waits: V::WAITS,
             own_script: V::OWN_SCRIPT,
+            scripts: V::SCRIPTS,
             adopts: V::ADOPTS,
             takes: V::TAKES,
             schema: schema_of::<V>,

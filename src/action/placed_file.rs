@@ -93,18 +93,20 @@ sha256sum < "$DR_TO" | cut -d ' ' -f 1
 /// Asks the checker of what is in place.
 const JUDGE: &str = r#"cd /; sh -eu -c "$DR_CHECK" </dev/null 2>&1"#;
 
-/// Keeps what stood there before, once: a second attempt must not keep our own file as the old one. The folder is made here for a file
-/// that nobody judges; one that is refused must leave nothing.
+/// Keeps what stood there before, once: a second attempt must not keep our own file as the old one. A file that nobody judges is kept
+/// by the very request that puts the new one there.
 const KEEP: &str = r#"
 umask 077
 mkdir -p "$DR_KEEP"
 if [ ! -e "$DR_KEEP/done" ]; then
-  if [ -e "$DR_TO" ]; then cp -a -- "$DR_TO" "$DR_KEEP/previous.part" && mv "$DR_KEEP/previous.part" "$DR_KEEP/previous"; fi
-  sync -f "$DR_KEEP"
+  if [ -e "$DR_TO" ]; then
+    cp -a -- "$DR_TO" "$DR_KEEP/previous.part"
+    sync "$DR_KEEP/previous.part"
+    mv "$DR_KEEP/previous.part" "$DR_KEEP/previous"
+  fi
+  sync "$DR_KEEP"
   : > "$DR_KEEP/done"
 fi
-# Every folder on the way is for those who come to the file.
-if [ "$DR_JUDGED" = no ]; then umask 022; mkdir -p -- "$(dirname -- "$DR_TO")"; fi
 "#;
 
 /// Lets the checker judge the staged file, and puts it in place by a rename. The last line is the one that people see first.
@@ -126,7 +128,7 @@ mkdir -p -- "$(dirname -- "$DR_TO")"
 cp -a -- "$DR_KEEP/staged" "$DR_NEXT"
 sync "$DR_NEXT"
 mv -fT -- "$DR_NEXT" "$DR_TO"
-sync -f "$DR_TO"
+sync "$(dirname -- "$DR_TO")"
 rm -f -- "$DR_KEEP/staged" "$DR_KEEP/said" "$DR_KEEP/list"
 "#;
 
@@ -195,14 +197,6 @@ impl PlacedFile {
             .value("TO", &self.spot.to)
             .value("KEEP", Self::keep(cx))
             .value("NEXT", self.next(cx))
-            .value(
-                "JUDGED",
-                if self.spot.check.is_some() {
-                    "yes"
-                } else {
-                    "no"
-                },
-            )
     }
 
     async fn carry(&self, cx: &Context, part: &str, script: &Script) -> Result<(), Failure> {
@@ -275,21 +269,25 @@ impl Action for PlacedFile {
     async fn apply(&self, cx: &Context) -> Result<(), Failure> {
         let host = cx.host(&self.spot.host)?;
         let content = self.content.bytes(cx)?;
-        self.carry(cx, "keep", &self.script(KEEP, cx)).await?;
-        let to = match &self.spot.check {
-            Some(_) => format!("{}/staged", Self::keep(cx)),
-            None => self.spot.to.clone(),
-        };
         let upload = Upload {
             content,
-            to,
+            to: self.spot.to.clone(),
             owner: self.spot.owner.clone(),
             mode: self.spot.mode,
+            keep: Some(Self::keep(cx)),
         };
-        host.put(&upload).await?;
         let Some(check) = &self.spot.check else {
+            host.put(&upload).await?;
             return Ok(());
         };
+        // What its checker refuses must not stand in its place for a moment: it is kept and staged first.
+        self.carry(cx, "keep", &self.script(KEEP, cx)).await?;
+        host.put(&Upload {
+            to: format!("{}/staged", Self::keep(cx)),
+            keep: None,
+            ..upload
+        })
+        .await?;
         let swap = self
             .script(format!("{VIEW}\n{SWAP}"), cx)
             .value("CHECK", check);

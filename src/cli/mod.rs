@@ -4,11 +4,13 @@ mod adopt;
 mod afterwards;
 mod approve;
 mod ask;
+mod check;
 mod conduct;
 mod earlier;
 mod enter;
 mod explain;
 mod failure;
+mod header;
 mod here;
 mod inject;
 mod logs;
@@ -26,6 +28,7 @@ mod schema;
 mod services;
 mod sources;
 mod ssh;
+mod start;
 mod status;
 mod tell;
 mod undo;
@@ -96,6 +99,7 @@ pub(crate) enum Colour {
 enum Command {
     Validate(validate::Validate),
     Explain(explain::Explain),
+    Check(check::Check),
     Schema(schema::SchemaOf),
     Run(run::Run),
     Resume(resume::Resume),
@@ -166,6 +170,7 @@ fn dispatch(cli: Cli) -> Outcome {
     match cli.command {
         Command::Validate(command) => command.run(&common),
         Command::Explain(command) => command.run(&common),
+        Command::Check(command) => command.run(&common),
         Command::Schema(command) => command.run(&common),
         Command::Run(command) => command.run(&common),
         Command::Resume(command) => command.run(&common),

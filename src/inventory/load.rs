@@ -32,9 +32,33 @@ pub fn load(path: &Path) -> Result<Inventory, Vec<Problem>> {
 
 /// The same from a text; paths in it are relative to `folder`.
 pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Inventory, Vec<Problem>> {
+    let examined = examine(source, folder);
+    match examined.inventory {
+        Some(inventory) if examined.problems.is_empty() => Ok(inventory),
+        _ => Err(examined.problems),
+    }
+}
+
+/// An inventory as far as it could be read, so that what goes with it can be looked at too.
+#[derive(Debug)]
+pub struct Examined {
+    /// What could be read; nothing when the text is no inventory at all.
+    pub inventory: Option<Inventory>,
+    /// Everything that was written with a name and is not in it: hosts, datasets, stores, ...
+    pub unread: Vec<String>,
+    /// Everything that is wrong, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and checks a text, and gives also what is left of one with errors.
+pub fn examine(source: &Arc<Source>, folder: &Path) -> Examined {
     let (root, mut problems) = yaml::parse(source);
     let Some(root) = root else {
-        return Err(problems);
+        return Examined {
+            inventory: None,
+            unread: Vec::new(),
+            problems,
+        };
     };
     problems.extend(schema().check(&root, Templates::Refused));
     let mut draft = Draft {
@@ -48,10 +72,23 @@ pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Inventory, Vec<Proble
     let inventory = draft.inventory(source);
     let mut problems = draft.problems;
     problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
-    if problems.is_empty() {
-        Ok(inventory)
-    } else {
-        Err(problems)
+    let mut unread = Vec::new();
+    let mut compare = |part: &str, read: &dyn Fn(&str) -> bool| {
+        let written = root.get(part).map(Node::entries).unwrap_or_default();
+        let names = written.iter().filter_map(|(name, _)| name.as_str());
+        unread.extend(names.filter(|name| !read(name)).map(str::to_string));
+    };
+    compare("hosts", &|name| inventory.hosts.contains_key(name));
+    compare("stores", &|name| inventory.stores.contains_key(name));
+    compare("keys", &|name| inventory.keys.contains_key(name));
+    compare("datasets", &|name| inventory.datasets.contains_key(name));
+    compare("domains", &|name| inventory.domains.contains_key(name));
+    compare("notify", &|name| inventory.notify.contains_key(name));
+    compare("people", &|name| inventory.people.contains_key(name));
+    Examined {
+        inventory: Some(inventory),
+        unread,
+        problems,
     }
 }
 

@@ -15,7 +15,7 @@ pub use draft::{
     Address, Compression, Config, Files, Form, LocalStore, Moment, Person, Postgres, Redis,
     S3Store, UrlStyle,
 };
-pub use load::{load, read};
+pub use load::{Examined, examine, load, read};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.
 #[derive(Debug, Clone)]
@@ -140,6 +140,15 @@ pub enum Key {
     GpgPassphrase(SecretRef),
     /// age.
     AgeIdentity(SecretRef),
+}
+
+impl Key {
+    /// What opens the backups.
+    pub fn secret(&self) -> &SecretRef {
+        match self {
+            Self::GpgPassphrase(secret) | Self::AgeIdentity(secret) => secret,
+        }
+    }
 }
 
 /// Something that must come back.

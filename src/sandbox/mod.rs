@@ -30,6 +30,7 @@ pub mod needs;
 pub mod network;
 mod packages;
 pub mod places;
+mod repository;
 pub mod secrets;
 pub mod shop;
 mod shop_tls;

@@ -5,6 +5,7 @@ mod killed;
 mod people;
 mod plain;
 mod previewed;
+mod readiness;
 mod refused;
 mod restoring;
 pub mod shop;

@@ -12,7 +12,7 @@ mod render;
 mod restore;
 mod sampler;
 mod search;
-mod shop;
+pub mod shop;
 mod snapshot;
 mod tls;
 mod zone;

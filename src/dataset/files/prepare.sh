@@ -1,8 +1,9 @@
 # A tree of files: where it lives, where it is staged, and what is written down about it.
 dr_work=$DR_PATH.dr-$DR_SHORT
 dr_kept=$DR_PATH.pre-$DR_SHORT
-# A folder is known again by its number on its disk, whatever its name is.
-dr_number() { stat -c %d:%i -- "$1" 2>/dev/null || echo none; }
+# A folder is known again by its number on its disk and the time it was made, whatever its name is. The number of the disk itself
+# may be another one after a boot.
+dr_number() { stat -c %i:%W -- "$1" 2>/dev/null || echo none; }
 dr_root() { cat "$dr_state/root" 2>/dev/null || echo /nonexistent; }
 # dr_stands: what stands at the live path: absent, empty, ours, full, link, other.
 dr_stands() {

@@ -43,12 +43,18 @@ const ACCIDENTS: [&str; 30] = [
     "crash-after:tell",
 ];
 
-/// Kinds that nothing in this estate is for; `clients::taken_back` and `guards` have them.
-const NOT_IN_THE_SHOP: [&str; 4] = [
+/// Kinds that nothing in this estate is for; `kinds::cloud` and `kinds::single_service` kill them.
+const NOT_IN_THE_SHOP: [&str; 10] = [
     "server.snapshot",
     "server.from_snapshot",
     "ip.assign",
     "firewall.apply",
+    "host.script",
+    "host.packages",
+    "host.wait",
+    "host.reboot",
+    "compose.up",
+    "check.command",
 ];
 
 /// The kinds that the example does without, one after the other at its end.
