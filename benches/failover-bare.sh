@@ -109,7 +109,7 @@ END
 }
 put() { # ROLE PATH OWNER MODE: content on standard input
   cat > "$work/put-$1-${2##*/}"
-  ssh_to "$1" "set -eu; umask 077; mkdir -p -m 755 \"\$(dirname $2)\"; cat > $2.new; chown $3 $2.new; chmod $4 $2.new; sync -f $2.new; mv $2.new $2" \
+  ssh_to "$1" "set -eu; (umask 022; mkdir -p \"\$(dirname $2)\"); umask 077; cat > $2.new; chown $3 $2.new; chmod $4 $2.new; sync -f $2.new; mv $2.new $2" \
     < "$work/put-$1-${2##*/}"
   [ "$(ssh_to "$1" "stat -c '%U:%G %a' $2; sha256sum < $2 | cut -d ' ' -f 1" | tr '\n' ' ')" = \
     "$3 $4 $(sha256sum < "$work/put-$1-${2##*/}" | cut -d ' ' -f 1) " ] || fail "$2 on $1 is not as wanted"

@@ -27,7 +27,7 @@ use crate::template::Reference;
 use crate::yaml::Node;
 
 pub use placeholder::Placeholder;
-use scope::{Scope, Unknown};
+use scope::Scope;
 pub use unread::Unread;
 pub use work::{Policy, Work};
 
@@ -162,17 +162,15 @@ impl Program {
         }
         blast_radius::check(&sources, &mut problems);
         problems.extend(unawaited(&all, &sources, &made, &index));
-        let health_references = check_health(
-            &sources,
-            &run,
-            &inputs,
-            &index,
-            &samples,
-            &hosts,
-            &unknown,
-            &mut problems,
-            &mut files,
-        );
+        let scope = Scope {
+            run: &run,
+            inputs: &inputs,
+            inventory: &sources.inventory,
+            index: &index,
+            outputs: &samples,
+            unknown: &unknown,
+        };
+        let health_references = check_health(&sources, &scope, &hosts, &mut problems, &mut files);
         unread::without_consequences(&mut problems, &all, &health_references, &unknown);
         problems.retain(|problem| !sources.unread.explains(problem));
         let broken = sources.unread.is_broken();
@@ -401,32 +399,18 @@ fn bind_check(
     checked::bind_one(kind, &with, &bind, &with.place)
 }
 
+/// Tries the health checks, and adds the files that they read. What they refer to.
 fn check_health(
     sources: &Sources,
-    run: &RunId,
-    inputs: &serde_json::Map<String, serde_json::Value>,
-    index: &HashMap<StepId, usize>,
-    samples: &HashMap<usize, Output>,
+    scope: &Scope,
     hosts: &BTreeSet<String>,
-    unknown: &Unknown,
     problems: &mut Vec<Problem>,
     files: &mut BTreeSet<PathBuf>,
 ) -> Vec<Reference> {
-    let Some(health) = &sources.plan.health else {
-        return Vec::new();
-    };
-    let scope = Scope {
-        run,
-        inputs,
-        inventory: &sources.inventory,
-        index,
-        outputs: samples,
-        unknown,
-    };
     let mut references = Vec::new();
-    for check in &health.checks {
+    for check in sources.plan.health.iter().flat_map(|health| &health.checks) {
         references.extend(crate::template::references(&check.with).0);
-        match bind_check(&check.kind, &check.with, &scope, sources, hosts) {
+        match bind_check(&check.kind, &check.with, scope, sources, hosts) {
             Ok(check) => files.extend(check.files()),
             Err(found) => problems.extend(found),
         }

@@ -10,6 +10,8 @@ systemctl daemon-reload
 systemctl enable shop.service 2> /dev/null
 systemctl start shop.service
 systemctl restart nginx.service
+# cron tells a new file by the time of its folder, in whole seconds: one of the second in which it started is never seen.
+systemctl restart cron.service
 # The database is set up at the same time as this: the shop is there when it says so itself.
 until curl --silent --fail --output /dev/null --header 'Host: shop.example' http://127.0.0.1/health; do
   sleep 0.05
