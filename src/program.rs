@@ -5,6 +5,7 @@
 mod args;
 mod blast_radius;
 mod checked;
+mod judge;
 mod placeholder;
 mod scope;
 mod work;
@@ -20,13 +21,14 @@ use crate::event::{BoundNeed, BoundStep, HealthRule, Objectives};
 use crate::ids::{RunId, StepId};
 use crate::inventory::Inventory;
 use crate::kind::{Mode, Output};
-use crate::plan::{Graph, Plan, Step};
+use crate::plan::{Check, Graph, Plan, Step};
 use crate::problem::{Problem, Severity, nearest};
 use crate::yaml::Node;
 
+use judge::{BoundAction, BoundCheck};
 pub use placeholder::Placeholder;
 use scope::Scope;
-pub use work::{Policy, Work};
+pub use work::{Moving, Policy, Work};
 
 /// What a program is bound from.
 pub struct Sources {
@@ -49,6 +51,8 @@ pub struct Program {
     index: HashMap<StepId, usize>,
     samples: HashMap<usize, Output>,
     hosts: BTreeSet<String>,
+    /// Steps that would move names or addresses, in a run that does not: they lead elsewhere all the same, for this process.
+    moving: Vec<usize>,
     /// The kinds, by step.
     kinds: Vec<&'static Kind>,
     /// Things a person should see before the start.
@@ -91,6 +95,7 @@ impl Program {
         let mut titles = vec![String::new(); all.len()];
         let mut asks = vec![Vec::new(); all.len()];
         let mut kinds: Vec<Option<&'static Kind>> = vec![None; all.len()];
+        let mut judged: Vec<Option<BoundAction>> = all.iter().map(|_| None).collect();
         for at in order {
             let step = all[at];
             let Some(kind) = crate::action::kind_of(args::kind(step)) else {
@@ -106,9 +111,16 @@ impl Program {
                 outputs: &samples,
             };
             let bound = bind_step(step, kind, &scope, &sources, &hosts);
+            let mut kept: Option<Box<dyn Action>> = None;
             match bound {
                 Ok((action, sample)) => {
                     titles[at] = action.title();
+                    let action: &dyn Action = if judge::applies(mode) {
+                        let bound = to_judge(step, kind, action, &scope, &sources, &hosts);
+                        &*judged[at].insert(bound).action
+                    } else {
+                        &**kept.insert(action)
+                    };
                     asks[at] = action.asks();
                     files.extend(action.files());
                     if let Some(host) = sample.get("host").and_then(|host| host.as_str()) {
@@ -134,6 +146,36 @@ impl Program {
             &hosts,
             &mut problems,
         );
+        let mut probes: Vec<Option<String>> = vec![None; all.len()];
+        let mut moving = Vec::new();
+        if judge::applies(mode) {
+            let scope = Scope {
+                run: &run,
+                inputs: &inputs,
+                inventory: &sources.inventory,
+                index: &index,
+                outputs: &samples,
+            };
+            let health = sources.plan.health.iter().flat_map(|health| &health.checks);
+            let health: Vec<BoundCheck> = health
+                .filter_map(|check| check_to_judge(check, &scope, &sources, &hosts))
+                .collect();
+            let case = judge::Case {
+                mode,
+                sources: &sources,
+                all: &all,
+                index: &index,
+                actions: &judged,
+                made: &made.keys().cloned().collect(),
+                health: &health,
+            };
+            probes = case.judge(&mut problems);
+            moving.extend((0..all.len()).filter(|at| {
+                let moves = judged[*at].as_ref().map(|bound| bound.action.moves());
+                all[*at].enabled && moves.is_some_and(|moves| !moves.is_empty())
+            }));
+        }
+        drop(judged);
         problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
         if problems
             .iter()
@@ -152,7 +194,11 @@ impl Program {
                     kinds[at],
                     mode,
                     at >= sources.plan.steps.len(),
-                    (names(&titles[at]), std::mem::take(&mut asks[at])),
+                    Found {
+                        title: names(&titles[at]),
+                        asks: std::mem::take(&mut asks[at]),
+                        probe: probes[at].take(),
+                    },
                 )
             })
             .collect();
@@ -165,6 +211,7 @@ impl Program {
             index,
             samples,
             hosts,
+            moving,
             kinds,
             warnings: problems,
             files,
@@ -332,6 +379,46 @@ fn bind_check(
     checked::bind_one(kind, &with, &bind, &with.place)
 }
 
+/// A bound step with all that decides whether a drill may carry it out.
+fn to_judge<'a>(
+    step: &'a Step,
+    kind: &'static Kind,
+    action: Box<dyn Action>,
+    scope: &Scope,
+    sources: &Sources,
+    hosts: &BTreeSet<String>,
+) -> BoundAction<'a> {
+    let values = scope.for_references(&step.references);
+    let args = args::node(step);
+    let verify = step.verify.iter().filter(|_| !kind.takes_verify);
+    BoundAction {
+        kind,
+        args: crate::template::fill(&args, &values).unwrap_or(args),
+        action,
+        verify: verify
+            .filter_map(|check| check_to_judge(check, scope, sources, hosts))
+            .collect(),
+    }
+}
+
+/// None where binding failed, which is a problem of its own.
+fn check_to_judge<'a>(
+    check: &'a Check,
+    scope: &Scope,
+    sources: &Sources,
+    hosts: &BTreeSet<String>,
+) -> Option<BoundCheck<'a>> {
+    let action = bind_check(&check.kind, &check.with, scope, sources, hosts).ok()?;
+    let (references, _) = crate::template::references(&check.with);
+    let values = scope.for_references(&references);
+    Some(BoundCheck {
+        place: &check.place,
+        own_script: crate::action::kind_of(&check.kind).is_some_and(|kind| kind.own_script),
+        with: crate::template::fill(&check.with, &values).ok()?,
+        action,
+    })
+}
+
 fn check_health(
     sources: &Sources,
     run: &RunId,
@@ -493,12 +580,19 @@ fn left_out(step: &Step, mode: Mode) -> Option<String> {
         .map(|_| format!("it is not part of a {mode}"))
 }
 
+/// What binding found out about a step.
+struct Found {
+    title: String,
+    asks: Vec<String>,
+    probe: Option<String>,
+}
+
 fn bound_step(
     step: &Step,
     kind: &Kind,
     mode: Mode,
     finally: bool,
-    (title, asks): (String, Vec<String>),
+    Found { title, asks, probe }: Found,
 ) -> BoundStep {
     let left_out = left_out(step, mode);
     let mut needs: Vec<BoundNeed> = Vec::new();
@@ -520,6 +614,7 @@ fn bound_step(
         on_failure: step.on_failure,
         finally,
         left_out,
+        probe,
         title,
         asks,
         expect: step.expect.map(|span| span.0),

@@ -5,6 +5,7 @@ mod afterwards;
 mod approve;
 mod ask;
 mod conduct;
+mod drill;
 mod earlier;
 mod enter;
 mod explain;
@@ -16,6 +17,7 @@ mod man;
 mod mark;
 mod preview;
 pub mod problems;
+mod reap;
 mod release;
 mod report;
 mod resume;
@@ -27,6 +29,7 @@ mod services;
 mod sources;
 mod ssh;
 mod status;
+mod taking_down;
 mod tell;
 mod undo;
 mod validate;
@@ -98,11 +101,13 @@ enum Command {
     Explain(explain::Explain),
     Schema(schema::SchemaOf),
     Run(run::Run),
+    Drill(drill::DrillPlan),
     Resume(resume::Resume),
     Approve(approve::Approve),
     Mark(mark::MarkStep),
     Undo(undo::UndoRun),
     Release(release::ReleaseRun),
+    Reap(reap::Reap),
     Status(status::StatusOf),
     Runs(runs::Runs),
     Logs(logs::Logs),
@@ -168,11 +173,13 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Explain(command) => command.run(&common),
         Command::Schema(command) => command.run(&common),
         Command::Run(command) => command.run(&common),
+        Command::Drill(command) => command.run(&common),
         Command::Resume(command) => command.run(&common),
         Command::Approve(command) => command.run(&common),
         Command::Mark(command) => command.run(&common),
         Command::Undo(command) => command.run(&common),
         Command::Release(command) => command.run(&common),
+        Command::Reap(command) => command.run(&common),
         Command::Status(command) => command.run(&common),
         Command::Runs(command) => command.run(&common),
         Command::Logs(command) => command.run(&common),

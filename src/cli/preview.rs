@@ -69,6 +69,10 @@ pub fn look(wanted: Wanted<'_>) -> Result<Preview, CliError> {
             state: None,
             mask: mask.clone(),
             clock,
+            drill: header
+                .drill
+                .clone()
+                .map(|drill| (header.run.clone(), drill)),
         })
         .await?;
         services.hosts.coming(program.made_hosts());

@@ -77,17 +77,8 @@ impl Run {
         if !warnings.is_empty() && !common.quiet {
             say(&problems::render(&warnings, true));
         }
-        for path in &program.files {
-            let path = absolute(path)?;
-            let bytes = std::fs::read(&path).map_err(|error| {
-                CliError::new(PROBLEMS, format!("reading {}: {error}", path.display()))
-            })?;
-            let name = inside(&path);
-            if !files.iter().any(|(known, _)| *known == name) {
-                files.push((name, bytes));
-            }
-        }
-        let approved = self.approved(&program)?;
+        add_files(&program, &mut files)?;
+        let approved = approved(&self.approve, &program)?;
         let program = Arc::new(program);
         let work = inject::work(program.clone(), &self.inject)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -129,6 +120,7 @@ impl Run {
             steps: program.steps().to_vec(),
             approved: approved.iter().map(|(step, _)| step.clone()).collect(),
             adopts: older.as_ref().map(|older| older.run().clone()),
+            drill: None,
             plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
             inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
             provider_paths: texts
@@ -177,6 +169,7 @@ impl Run {
             state: None,
             mask: mask.clone(),
             clock: clock.clone(),
+            drill: None,
         }))?);
         let adoption = match older {
             Some(older) => Some(runtime.block_on(older.survey(&program, &services))?),
@@ -216,59 +209,74 @@ impl Run {
             conduct.carry_through().await
         })
     }
+}
 
-    /// `--approve` exists for rehearsals: it must not be able to open a gate of a real estate.
-    fn approved(&self, program: &Program) -> Result<Vec<(StepId, String)>, CliError> {
-        if self.approve.is_empty() {
-            return Ok(Vec::new());
+/// The run keeps copies of the files that its steps read.
+pub fn add_files(program: &Program, files: &mut Vec<(String, Vec<u8>)>) -> Result<(), CliError> {
+    for path in &program.files {
+        let path = absolute(path)?;
+        let bytes = std::fs::read(&path).map_err(|error| {
+            CliError::new(PROBLEMS, format!("reading {}: {error}", path.display()))
+        })?;
+        let name = inside(&path);
+        if !files.iter().any(|(known, _)| *known == name) {
+            files.push((name, bytes));
         }
-        let real: Vec<&str> = program
-            .accounts()
-            .values()
-            .filter(|account| account.kind.has_servers() && !account.sandbox)
-            .map(|account| account.name.as_str())
-            .collect();
-        if program.inventory().sandbox.is_none() || !real.is_empty() {
-            let why = if real.is_empty() {
-                "the inventory has no `sandbox:`".to_string()
-            } else {
-                format!("{} is not marked `sandbox: true`", real.join(", "))
-            };
-            return Err(CliError::new(
-                USAGE,
-                format!("--approve works only in a sandbox, and {why}"),
-            )
-            .hint("the question waits: `dr-plan approve RUN STEP --as NAME` answers it"));
-        }
-        let mut approved = Vec::new();
-        for name in &self.approve {
-            let step = program.steps().iter().find(|step| step.id.as_str() == name);
-            match step {
-                Some(step) if step.kind == "approve" => approved.push((step.id.clone(), person())),
-                Some(_) => {
-                    return Err(CliError::new(
-                        USAGE,
-                        format!("--approve {name}: that step asks nothing"),
-                    ));
-                }
-                None => {
-                    let near = crate::problem::nearest(
-                        name,
-                        program.steps().iter().map(|step| step.id.as_str()),
-                    );
-                    let error = CliError::new(
-                        USAGE,
-                        format!("--approve {name}: the plan has no such step"),
-                    );
-                    return Err(match near {
-                        Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error,
-                    });
-                }
+    }
+    Ok(())
+}
+
+/// `--approve` exists for rehearsals: it must not be able to open a gate of a real estate.
+pub fn approved(steps: &[String], program: &Program) -> Result<Vec<(StepId, String)>, CliError> {
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let real: Vec<&str> = program
+        .accounts()
+        .values()
+        .filter(|account| account.kind.has_servers() && !account.sandbox)
+        .map(|account| account.name.as_str())
+        .collect();
+    if program.inventory().sandbox.is_none() || !real.is_empty() {
+        let why = if real.is_empty() {
+            "the inventory has no `sandbox:`".to_string()
+        } else {
+            format!("{} is not marked `sandbox: true`", real.join(", "))
+        };
+        return Err(CliError::new(
+            USAGE,
+            format!("--approve works only in a sandbox, and {why}"),
+        )
+        .hint("the question waits: `dr-plan approve RUN STEP --as NAME` answers it"));
+    }
+    let mut approved = Vec::new();
+    for name in steps {
+        let step = program.steps().iter().find(|step| step.id.as_str() == name);
+        match step {
+            Some(step) if step.kind == "approve" => approved.push((step.id.clone(), person())),
+            Some(_) => {
+                return Err(CliError::new(
+                    USAGE,
+                    format!("--approve {name}: that step asks nothing"),
+                ));
+            }
+            None => {
+                let near = crate::problem::nearest(
+                    name,
+                    program.steps().iter().map(|step| step.id.as_str()),
+                );
+                let error = CliError::new(
+                    USAGE,
+                    format!("--approve {name}: the plan has no such step"),
+                );
+                return Err(match near {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error,
+                });
             }
         }
-        Ok(approved)
     }
+    Ok(approved)
 }
 
 /// A moment as people can be asked to write it: with its zone, for at night everybody means another one.

@@ -160,6 +160,33 @@ impl Reader {
         })
     }
 
+    /// The accounts of an inventory, whose world is entered before they can be used.
+    pub fn inventory(
+        &mut self,
+        path: &Path,
+        common: &Common,
+        enter: impl FnOnce(&inventory::Inventory) -> Result<(), CliError>,
+    ) -> Result<Accounts, CliError> {
+        let (inventory, accounts, _) = self.estate(path, common)?;
+        enter(&inventory)?;
+        Ok(accounts)
+    }
+
+    /// The accounts of a folder of provider files.
+    pub fn accounts(&mut self, folder: &Path) -> Result<Accounts, CliError> {
+        let files = account::files(folder).map_err(|error| {
+            CliError::new(USAGE, format!("--providers {}: {error}", folder.display()))
+        })?;
+        let mut accounts = BTreeMap::new();
+        for file in files {
+            let path = absolute(&file)?;
+            let source = self.source(&shorter(&path))?;
+            let account = account::read(&source, path.parent().unwrap_or(Path::new("/")))?;
+            accounts.insert(account.name.clone(), account);
+        }
+        Ok(accounts)
+    }
+
     /// Reads an inventory and the provider files that it names.
     fn estate(&mut self, path: &Path, common: &Common) -> Result<Estate, CliError> {
         let path = absolute(path)?;
@@ -202,6 +229,9 @@ impl Reader {
         }
     }
 }
+
+/// Accounts by name.
+pub type Accounts = BTreeMap<String, Account>;
 
 /// An inventory, its accounts by name, and the paths of their files.
 type Estate = (

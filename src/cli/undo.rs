@@ -83,6 +83,7 @@ impl UndoRun {
             agreed(run.word_to_agree())?;
         }
         let plan = run.state.header.plan_path.clone();
+        let is_drill = run.state.header.drill.is_some();
         run.carry_out(common, async move |opened| {
             let begun = Back::Begun {
                 by: person(),
@@ -97,6 +98,7 @@ impl UndoRun {
                 person: opened.person,
                 stop: opened.stop,
                 leave,
+                regardless: is_drill,
             };
             let ending = undoing.carry_out(steps).await?;
             Ok(match ending {

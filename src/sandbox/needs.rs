@@ -96,6 +96,7 @@ const PROGRAMS: &[(For, &str, &str)] = &[
     (For::Estate, "curl", "curl"),
     (For::Estate, "gpg", "gpg"),
     (For::Estate, "gpg-agent", "gpg-agent"),
+    (For::Estate, "nft", "nftables"),
 ];
 
 /// Files that no folder of programs has.
