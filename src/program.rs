@@ -185,7 +185,15 @@ impl Program {
         }
         let kinds: Vec<&'static Kind> = kinds.into_iter().flatten().collect();
         let names = scope::placeholders(&all, &samples);
-        let steps = all
+        let waits: Vec<Vec<BoundNeed>> = all
+            .iter()
+            .map(|step| match judge::applies(mode) {
+                true => needs_through(step, &all, &index, mode),
+                false => own_needs(step),
+            })
+            .collect();
+        let mut waits = waits.into_iter();
+        let steps: Vec<BoundStep> = all
             .iter()
             .enumerate()
             .map(|(at, step)| {
@@ -195,6 +203,7 @@ impl Program {
                     mode,
                     at >= sources.plan.steps.len(),
                     Found {
+                        needs: waits.next().unwrap_or_default(),
                         title: names(&titles[at]),
                         asks: std::mem::take(&mut asks[at]),
                         probe: probes[at].take(),
@@ -580,21 +589,7 @@ fn left_out(step: &Step, mode: Mode) -> Option<String> {
         .map(|_| format!("it is not part of a {mode}"))
 }
 
-/// What binding found out about a step.
-struct Found {
-    title: String,
-    asks: Vec<String>,
-    probe: Option<String>,
-}
-
-fn bound_step(
-    step: &Step,
-    kind: &Kind,
-    mode: Mode,
-    finally: bool,
-    Found { title, asks, probe }: Found,
-) -> BoundStep {
-    let left_out = left_out(step, mode);
+fn own_needs(step: &Step) -> Vec<BoundNeed> {
     let mut needs: Vec<BoundNeed> = Vec::new();
     for need in &step.needs {
         // What a reference implies says nothing that a written need has not said better.
@@ -605,6 +600,55 @@ fn bound_step(
             });
         }
     }
+    needs
+}
+
+/// With those of the steps between that are left out: a drill has no question before the traffic, and must not ask the gate
+/// before there is anything to ask.
+fn needs_through(
+    step: &Step,
+    all: &[&Step],
+    index: &HashMap<StepId, usize>,
+    mode: Mode,
+) -> Vec<BoundNeed> {
+    let mut needs = own_needs(step);
+    let mut next = 0;
+    while let Some(need) = needs.get(next) {
+        next += 1;
+        let between = index.get(&need.step).map(|at| all[*at]);
+        let Some(between) = between.filter(|between| left_out(between, mode).is_some()) else {
+            continue;
+        };
+        for more in own_needs(between) {
+            if !needs.iter().any(|known| known.step == more.step) {
+                needs.push(more);
+            }
+        }
+    }
+    needs
+}
+
+/// What binding found out about a step.
+struct Found {
+    needs: Vec<BoundNeed>,
+    title: String,
+    asks: Vec<String>,
+    probe: Option<String>,
+}
+
+fn bound_step(
+    step: &Step,
+    kind: &Kind,
+    mode: Mode,
+    finally: bool,
+    Found {
+        needs,
+        title,
+        asks,
+        probe,
+    }: Found,
+) -> BoundStep {
+    let left_out = left_out(step, mode);
     BoundStep {
         id: step.id.clone(),
         kind: kind.name.to_string(),
