@@ -95,6 +95,8 @@ $(list "$open6")
   chain judge {
     oifname "lo" accept
     ct state established,related accept
+    # Connections of before, which nobody has counted yet: ours. What begins with no SYN begins nothing.
+    tcp sport $DR_SSH tcp flags & (syn | rst) == 0 accept
     meta l4proto { tcp, udp } th dport 53 ip daddr @resolvers4 accept
     meta l4proto { tcp, udp } th dport 53 ip6 daddr @resolvers6 accept
     ip daddr @peers4 accept
@@ -225,6 +227,7 @@ pub(super) async fn close(cx: &Context, name: &str, addresses: Vec<IpAddr>) -> R
     let script = format!("{CLOSE}{PEERS}{ENABLE}");
     let script = Script::new(script)
         .value("OPEN", open)
+        .value("SSH", cx.services.inventory.ssh.port.to_string())
         .value("PEERS", known.clone());
     carry(cx, &host, Some("egress"), &script, PATIENCE)
         .await

@@ -114,7 +114,7 @@ impl DrillPlan {
                 state: &state,
                 clock,
             };
-            return preview::show_and_keep(preview::look(wanted)?, &run, &state, common);
+            return Ok(preview::show(&preview::look(wanted)?, common));
         }
         if !self.yes {
             say(&screen(&program, drill.expires));

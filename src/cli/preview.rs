@@ -116,6 +116,19 @@ fn earlier_runs(state: &Path, header: &Header) -> Vec<RunState> {
         .collect()
 }
 
+/// Shows it; nothing is held to it later.
+pub fn show(found: &Preview, common: &Common) -> u8 {
+    if common.json {
+        print(&format!("{:#}\n", serde_json::json!({ "preview": found })));
+    } else {
+        print(&text_of(found));
+    }
+    match found.against().next() {
+        Some(_) => STOPPED,
+        None => OK,
+    }
+}
+
 /// Shows and keeps it.
 pub fn show_and_keep(found: Preview, run: &RunId, state: &Path, common: &Common) -> Outcome {
     let path = state.join("previews").join(format!("{run}.json"));
@@ -245,8 +258,12 @@ fn surety(surety: Surety) -> &'static str {
 
 /// The whole preview for a person.
 fn text_of(found: &Preview) -> String {
+    let of = match found.steps.iter().any(|step| step.would == Would::Probe) {
+        true => "preview of a drill with",
+        false => "preview of",
+    };
     let mut text = format!(
-        "preview of {} for {}, lost at {}: only looked, nothing was changed\n",
+        "{of} {} for {}, lost at {}: only looked, nothing was changed\n",
         found.plan, found.estate, found.lost_at
     );
     let mut phase: Option<&str> = None;

@@ -254,13 +254,18 @@ fn hold(state: &Path, run: &str, mask: &Mask) -> Result<Option<Ledger>, String> 
 }
 
 async fn tell(ledger: &Ledger, account: &str, leftover: &Leftover, proof: &str) {
-    let step = leftover
-        .step
-        .as_deref()
-        .and_then(|step| StepId::new(step).ok());
-    let Some(step) = step.filter(|step| ledger.state(|state| state.step(step).is_some())) else {
-        return;
-    };
+    // Not everything carries the step that made it; then the journal knows.
+    let step = ledger.state(|state| {
+        let noted = state.resources.iter().find(|(_, known, _)| {
+            (known.kind.as_str(), &known.account[..], &known.id)
+                == (leftover.kind, account, &leftover.id)
+        });
+        let label = leftover.step.as_deref();
+        let step = label.and_then(|step| StepId::new(step).ok());
+        let marked = step.filter(|step| state.step(step).is_some());
+        noted.map(|(step, ..)| step.clone()).or(marked)
+    });
+    let Some(step) = step else { return };
     let gone = What::Gone {
         step,
         resource: Resource {

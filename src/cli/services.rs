@@ -262,6 +262,11 @@ async fn add_account(
         ..HttpOptions::default()
     };
     let (mask, policy) = (services.mask.clone(), Policy::default());
+    // A drill moves no names, and where its servers have a project of their own it makes nothing in the estate's.
+    let looking = Policy {
+        looks_only: drill.is_some(),
+        ..Policy::default()
+    };
     let name = account.name.clone();
     match &account.kind {
         AccountKind::Hetzner { nameservers } => {
@@ -276,11 +281,18 @@ async fn add_account(
             };
             let failed = |error| plain(&format!("account `{name}`"), &error);
             // One project holds both; each side has a client of its own.
-            let zones = HetznerDns::new(settings.clone(), nameservers.clone()).map_err(failed)?;
-            let client = Arc::new(Hetzner::new(settings.clone()).map_err(failed)?);
+            let only_looks = hetzner::Settings {
+                policy: looking,
+                ..settings.clone()
+            };
+            let zones = HetznerDns::new(only_looks.clone(), nameservers.clone());
+            let zones = zones.map_err(failed)?;
             services.dns.insert(name.clone(), Arc::new(zones));
             match own {
-                None => services.providers.insert(name, client),
+                None => {
+                    let client = Hetzner::new(settings).map_err(failed)?;
+                    services.providers.insert(name, Arc::new(client))
+                }
                 // What stands is looked at where it stands; what the drill makes, it makes in the project for drills.
                 Some(token) => {
                     let token = services.secrets.fetch(token).await.map_err(|failure| {
@@ -288,7 +300,9 @@ async fn add_account(
                     })?;
                     let apart = hetzner::Settings { token, ..settings };
                     let apart = Hetzner::new(apart).map_err(failed)?;
-                    services.rehearsal.standing.insert(name.clone(), client);
+                    let client = Hetzner::new(only_looks).map_err(failed)?;
+                    let standing = &mut services.rehearsal.standing;
+                    standing.insert(name.clone(), Arc::new(client));
                     services.providers.insert(name, Arc::new(apart))
                 }
             };
@@ -305,7 +319,7 @@ async fn add_account(
                 nameservers: nameservers.clone(),
                 mask,
                 http,
-                policy,
+                policy: looking,
             };
             let client = PowerDns::new(settings)
                 .map_err(|error| plain(&format!("account `{name}`"), &error))?;

@@ -13,6 +13,7 @@ use crate::engine::{Stop, UndoEnding, Undoing, Wish, way_back};
 use crate::event::{Back, What};
 use crate::journal::Ledger;
 use crate::program::Work;
+use crate::report::Report;
 use crate::state::RunState;
 
 /// A host that does not say within this time what it kept back is not waited for.
@@ -54,6 +55,10 @@ pub async fn take_down(
         let until = expires.map_or(String::new(), |at| {
             at.strftime(" until %Y-%m-%d %H:%M:%S UTC").to_string()
         });
+        let reached = ledger.state(|state| Report::new(state).drill.map(|drill| drill.reached()));
+        for line in reached.into_iter().flatten() {
+            say(&format!("egress: {line}\n"));
+        }
         say(&format!(
             "\nkept{until}, as you said: dr-plan ssh {short} HOST looks around\n hint: dr-plan undo {short} takes it down; so does `dr-plan reap` after that time\n"
         ));

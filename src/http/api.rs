@@ -168,6 +168,15 @@ impl Api {
     /// # Errors
     /// The last try's end, as one of the three outcomes.
     pub async fn send(&self, call: &Call) -> Result<Answer, CallError> {
+        if self.policy.looks_only && changing(&call.method) {
+            return Err(CallError::Unreached {
+                message: format!(
+                    "{} was not sent: this run only looks at what stands there",
+                    call.method
+                ),
+                reason: Reason::Other,
+            });
+        }
         let end = Instant::now() + self.policy.overall;
         (|| self.once(call, end))
             .retry(self.policy.backoff())

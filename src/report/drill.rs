@@ -93,7 +93,7 @@ impl DrillReport {
     }
 
     /// One line for each server.
-    pub(super) fn reached(&self) -> Vec<String> {
+    pub fn reached(&self) -> Vec<String> {
         self.egress.iter().map(EgressLine::words).collect()
     }
 }
