@@ -104,7 +104,7 @@ pub async fn take_down(
 }
 
 /// Asks every server of the drill what it kept from leaving. One that cannot answer any more says nothing.
-async fn count(ledger: &Ledger, services: &Arc<Services>) -> Result<(), CliError> {
+pub async fn count(ledger: &Ledger, services: &Arc<Services>) -> Result<(), CliError> {
     let closed = ledger.state(closed_hosts);
     let asks = closed.into_iter().map(|(step, name)| async move {
         let host = services.hosts.get(&name).ok()?;

@@ -12,6 +12,7 @@ use super::here::person;
 use super::inject::{self, Inject};
 use super::logs::step_of;
 use super::run::agreed;
+use super::taking_down;
 use super::{Common, print, say};
 use crate::engine::{BackStep, UndoEnding, Undoing, Way, way_back};
 use crate::event::{Back, What};
@@ -90,6 +91,9 @@ impl UndoRun {
                 version: env!("CARGO_PKG_VERSION").into(),
                 steps: steps.iter().map(|step| step.step.clone()).collect(),
             };
+            if is_drill {
+                taking_down::count(&opened.ledger, &opened.services).await?;
+            }
             opened.ledger.record(What::Back(begun)).await?;
             let undoing = Undoing {
                 work: Arc::clone(&work),

@@ -385,4 +385,18 @@ mod tests {
             Err(HttpError::Address { .. })
         ));
     }
+
+    #[tokio::test]
+    async fn a_client_that_only_looks_sends_nothing_that_could_have_an_effect() {
+        // Nobody listens: what is sent fails otherwise.
+        let mut api = api("http://127.0.0.1:1/v1", "0123456789abcdef").unwrap();
+        api.policy.looks_only = true;
+        api.policy.tries = 1;
+        for call in [Call::post(&["servers"]), Call::delete(&["servers", "1"])] {
+            let said = api.send(&call).await.unwrap_err().to_string();
+            assert!(said.contains("only looks"), "{said}");
+        }
+        let said = api.send(&Call::get(&["servers"])).await.unwrap_err();
+        assert!(!said.to_string().contains("only looks"), "{said}");
+    }
 }

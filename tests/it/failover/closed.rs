@@ -160,6 +160,8 @@ fn nothing_leaves_a_server_of_a_drill_but_to_where_it_may() {
 
     // Rules that somebody takes away are told.
     shop.on_restored("b", "nft delete table inet dr_plan_drill");
-    shop.do_it(&["undo", "last", "--yes"]).ended(0, &shop);
+    let ran = shop.do_it(&["undo", "last", "--yes"]).ended(0, &shop);
+    ran.says("b: its rules were gone at the end")
+        .says("all that it made is deleted");
     assert_eq!(shop.servers().len(), 2);
 }

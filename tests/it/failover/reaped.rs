@@ -115,8 +115,10 @@ fn a_drill_that_was_killed_goes_on_and_takes_itself_down() {
     assert_eq!(alive(&shop).len(), 2);
 
     // Killed again while it takes itself down.
-    shop.do_it(&["resume", "--inject", "fail:look"])
-        .ended(0, &shop);
+    shop.do_it(&["resume", "--inject", "crash-after:a"])
+        .ended(KILLED, &shop);
+    assert_eq!(shop.report()["result"], "MET");
+    shop.do_it(&["resume"]).ended(0, &shop);
     assert!(alive(&shop).is_empty(), "{:?}", alive(&shop));
     assert_eq!(shop.report()["result"], "MET");
     shop.do_it(&["drill", file, "--yes", "--keep"])
