@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::host_job::carry;
 use super::{Context, Verified};
-use crate::kind::{Failure, Reason};
+use crate::kind::{Failure, Finding, Reason};
 use crate::resolve;
 use crate::transport::{Script, Transport};
 use crate::units::Socket;
@@ -185,8 +185,16 @@ impl Egress {
         }
     }
 
+    fn words(&self) -> String {
+        let all: Vec<String> = self.open.iter().map(ToString::to_string).collect();
+        match all.is_empty() {
+            true => "resolvers and the drill's own servers".into(),
+            false => all.join(", "),
+        }
+    }
+
     /// `address/port` of all that may be reached. A name that cannot be resolved is not reached either, and this is said.
-    async fn addresses(&self, cx: &Context) -> Result<String, Failure> {
+    async fn addresses(&self) -> Result<String, Failure> {
         let mut all = BTreeSet::new();
         for socket in &self.open {
             let found = match socket.host.parse::<IpAddr>() {
@@ -200,16 +208,20 @@ impl Egress {
             };
             all.extend(found.into_iter().map(|ip| format!("{ip}/{}", socket.port)));
         }
-        cx.log(format!(
-            "open for this server: {}",
-            self.open
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        ));
         Ok(all.into_iter().collect::<Vec<_>>().join(" "))
     }
+}
+
+/// Before the start: whether all that may be reached can be found.
+pub(super) async fn check(cx: &Context) -> Result<Option<Finding>, Failure> {
+    let Some(egress) = &cx.services.rehearsal.egress else {
+        return Ok(None);
+    };
+    egress.addresses().await?;
+    Ok(Some(Finding::verified(format!(
+        "what leaves it will be closed but for {}",
+        egress.words()
+    ))))
 }
 
 /// Closes a server that was just made, and makes it and those before it known to each other. Nothing outside a drill.
@@ -217,7 +229,8 @@ pub(super) async fn close(cx: &Context, name: &str, addresses: Vec<IpAddr>) -> R
     let Some(egress) = &cx.services.rehearsal.egress else {
         return Ok(());
     };
-    let open = egress.addresses(cx).await?;
+    let open = egress.addresses().await?;
+    cx.log(format!("open for this server: {}", egress.words()));
     let mut peers = egress.peers.lock().await;
     let mut all = peers.clone();
     all.insert(name.to_string(), addresses.clone());

@@ -367,6 +367,7 @@ impl Action for NewServer {
                 return Ok(findings);
             }
         }
+        findings.extend(egress::check(cx).await?);
         let told = findings.len();
         for rung in &self.rungs {
             let provider = cx.services.provider(&rung.account)?;

@@ -103,7 +103,10 @@ impl Conduct {
         if !is_drill {
             return Ok((ending, Down::Gone));
         }
-        if stop.now() == Wish::Leave {
+        let made = self
+            .ledger
+            .state(|state| !crate::engine::way_back(&*self.work, state, None).is_empty());
+        if stop.now() == Wish::Leave && made {
             let run = self
                 .ledger
                 .state(|state| state.header.run.short().to_string());

@@ -95,7 +95,7 @@ pub fn look(wanted: Wanted<'_>) -> Result<Preview, CliError> {
     })
 }
 
-/// The newest runs of the same plan that were the real thing.
+/// The newest runs of the same plan, drills too: what they carried out took as long as it will take in earnest.
 fn earlier_runs(state: &Path, header: &Header) -> Vec<RunState> {
     let Ok(found) = RunFolder::list(state) else {
         return Vec::new();
@@ -106,7 +106,7 @@ fn earlier_runs(state: &Path, header: &Header) -> Vec<RunState> {
             Ok(Some((_, known))) => {
                 known.plan == header.plan
                     && known.estate == header.estate
-                    && known.mode == Mode::Failover
+                    && matches!(known.mode, Mode::Failover | Mode::Drill)
             }
             // A damaged journal teaches nothing.
             _ => false,

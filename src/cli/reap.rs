@@ -9,12 +9,12 @@ use comfy_table::{Table, presets};
 
 use super::enter::enter_world_of;
 use super::failure::{CliError, FAILED, OK, Outcome, PROBLEMS, USAGE};
-use super::here::state_folder;
+use super::here::{person, state_folder};
 use super::sources::{Accounts, Reader};
 use super::{Common, print, runtime, say, services};
 use crate::account::AccountKind;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::event::{Header, What};
+use crate::event::{Back, Header, RunResult, What};
 use crate::ids::StepId;
 use crate::journal::{Ledger, Parts, RunFolder};
 use crate::kind::{Failure, Resource};
@@ -217,9 +217,42 @@ async fn take(
         found.came = Some(came);
     }
     for ledger in held.into_values().flatten() {
+        end(&ledger, all).await;
         ledger.close()?;
     }
     Ok(())
+}
+
+/// A drill whose servers are gone is over: nobody shall take it up and look for them.
+async fn end(ledger: &Ledger, all: &[Found]) {
+    let run = ledger.state(|state| state.header.run.to_string());
+    let of_it = |found: &&Found| found.leftover.run.as_deref() == Some(&run);
+    let mut left = all.iter().filter(of_it);
+    if left.any(|found| !matches!(found.came, Some(Ok(_)))) {
+        return;
+    }
+    let over = ledger.state(|state| state.result.is_some());
+    let because = "it was killed, and `dr-plan reap` took away what it had made".to_string();
+    let ended = What::Ended {
+        result: RunResult::Aborted,
+        because: vec![because],
+    };
+    let begun = What::Back(Back::Begun {
+        by: person(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        steps: Vec::new(),
+    });
+    let words = [
+        (!over).then_some(ended),
+        Some(begun),
+        Some(What::Back(Back::Ended)),
+    ];
+    for what in words.into_iter().flatten() {
+        if let Err(error) = ledger.record(what).await {
+            say(&format!("telling the journal of the drill: {error}\n"));
+            return;
+        }
+    }
 }
 
 async fn remove(client: &dyn Provider, leftover: &Leftover) -> Result<String, Failure> {

@@ -80,6 +80,10 @@ pub fn word(state: &RunState, live: bool) -> String {
         (None, false) => "stopped, can be resumed".into(),
     };
     match state.back.word() {
+        // A drill takes nothing back: what it made is thrown away.
+        Some(back) if state.header.drill.is_some() => {
+            format!("{forward}, {}", back.replace("taken back", "taken down"))
+        }
         Some(back) => format!("{forward}, {back}"),
         None => forward,
     }

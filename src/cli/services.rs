@@ -26,7 +26,7 @@ use crate::provider::leftover::{EXPIRES, expires};
 use crate::secret::{Mask, Secret, SecretRef};
 use crate::state::RunState;
 use crate::store::{LocalStore, S3Settings, S3Store, Store};
-use crate::transport::{Pin, Ssh, SshSettings, Transport};
+use crate::transport::{LooksOnly, Pin, Ssh, SshSettings, Transport};
 use crate::units::Socket;
 use crate::vault::Vault;
 
@@ -48,11 +48,18 @@ struct SshReach {
     inventory: Arc<Inventory>,
     folder: PathBuf,
     keys: BTreeMap<String, PathBuf>,
+    /// Hosts of the inventory are only looked at.
+    looks_only: bool,
 }
 
 impl Reach for SshReach {
     fn transport(&self, facts: &HostFacts) -> Result<Arc<dyn Transport>, Failure> {
-        Ok(Arc::new(Ssh::new(self.settings(facts))))
+        let host: Arc<dyn Transport> = Arc::new(Ssh::new(self.settings(facts)));
+        // What the run made is known by its pinned key.
+        Ok(match self.looks_only && facts.pins.is_empty() {
+            true => Arc::new(LooksOnly(host)),
+            false => host,
+        })
     }
 }
 
@@ -62,6 +69,7 @@ impl SshReach {
             inventory: inventory.clone(),
             folder: run_folder.join("ssh"),
             keys: key_files(inventory)?,
+            looks_only: false,
         })
     }
 
@@ -112,7 +120,16 @@ pub fn hosts_of(
     run_folder: &Path,
     state: Option<&RunState>,
 ) -> Result<Hosts, CliError> {
-    let hosts = Hosts::new(Box::new(SshReach::of(inventory, run_folder)?));
+    let reach = SshReach::of(inventory, run_folder)?;
+    hosts_through(reach, inventory, state)
+}
+
+fn hosts_through(
+    reach: SshReach,
+    inventory: &Arc<Inventory>,
+    state: Option<&RunState>,
+) -> Result<Hosts, CliError> {
+    let hosts = Hosts::new(Box::new(reach));
     for host in inventory.hosts.values() {
         hosts.add(HostFacts {
             name: host.name.clone(),
@@ -159,11 +176,15 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
     let environment: crate::vault::Environment = Box::new(|name: &str| std::env::var(name).ok());
     let vault = Vault::new(environment, wanted.mask.clone());
     let secrets = VaultSecrets(vault);
+    let reach = SshReach {
+        looks_only: wanted.drill.is_some(),
+        ..SshReach::of(&wanted.inventory, &wanted.folder)?
+    };
     let mut services = Services {
         providers: BTreeMap::new(),
         dns: BTreeMap::new(),
         stores: BTreeMap::new(),
-        hosts: hosts_of(&wanted.inventory, &wanted.folder, wanted.state)?,
+        hosts: hosts_through(reach, &wanted.inventory, wanted.state)?,
         secrets: Box::new(secrets),
         mask: wanted.mask.clone(),
         http: http_client(&HttpOptions::default())

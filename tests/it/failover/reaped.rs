@@ -88,6 +88,8 @@ fn one_reap_leaves_nothing_of_a_drill_that_was_killed_at_any_record() {
         assert!(alive(&shop).is_empty(), "{accident}: {:?}", alive(&shop));
         if !there.is_empty() {
             assert_eq!(shop.report()["drill"]["standing"], 0, "{accident}");
+            shop.do_it(&["resume"]).ended(2, &shop).says("is over");
+            shop.do_it(&["runs"]).says("ABORTED, taken down");
         }
         shop.do_it(&["reap"])
             .ended(0, &shop)
