@@ -44,8 +44,8 @@ judge() { # BACKUP: its hash as the manifest has it
   [ "$(ask -K "$work/store.conf" -r 0-15 "$bucket/$1" | head -c 2 | od -An -tx1 | tr -d ' ')" = 8c0d ] || fail "$1 is no gpg file"
   text sha256 < "$work/entry-${1%%/*}"
 }
-backup=$(newest postgres%2Fshop-) cache=$(newest redis%2Fcache-) media=$(newest media%2Fmedia-)
-sum=$(judge "$backup") cache_sum=$(judge "$cache") media_sum=$(judge "$media")
+backup=$(newest postgres%2Fshop-) cache=$(newest redis%2Fcache-) media=$(newest media%2Fmedia-) config=$(newest config%2Fconfig-)
+sum=$(judge "$backup") cache_sum=$(judge "$cache") media_sum=$(judge "$media") config_sum=$(judge "$config")
 
 # ---- fence
 off() {
@@ -228,10 +228,33 @@ END
   } | ssh_to web sh -s
 }
 
+restore_config() {
+  ask -K "$work/store.conf" -o "$work/config" "$bucket/$config"
+  ssh_to web "install -d -m 700 /var/lib/bare; cat > /var/lib/bare/backup" < "$work/config"
+  { opened /var/lib/bare "$config_sum" config.tar.gz
+    cat << 'END'
+files='etc/nginx/sites-enabled/shop.conf etc/cron.d/shop'
+mkdir new
+gzip -dc config.tar.gz > config.tar
+tar -C new --numeric-owner -xpf config.tar $files
+tar -C new --compare -f config.tar $files
+for file in $files; do [ -f "new/$file" ] && [ ! -L "new/$file" ] && [ ! -e "/$file" ]; done
+for file in $files; do cp -a "new/$file" "/${file%/*}/.${file##*/}.new"; mv "/${file%/*}/.${file##*/}.new" "/$file"; done
+nginx -t 2> /dev/null || { for file in $files; do rm "/$file"; done; exit 1; }
+for file in $files; do [ "$(sha256sum < "/$file")" = "$(sha256sum < "new/$file")" ]; done
+rm -rf /var/lib/bare
+END
+  } | ssh_to web sh -s
+}
+take() { # runs the line that cron has, and looks for its row
+  ssh_to web 'systemctl restart cron && systemctl is-active -q cron && runuser -u www-data -- sh -c "$(sed -n "s/^\* \* \* \* \* www-data //p" /etc/cron.d/shop)"'
+  [ "$(ssh_to db "cd /; runuser -u postgres -- psql -X -At shop -c \"select count(*) from takings where at > now() - interval '1 minute'\"")" -ge 1 ]
+}
+
 off shop-db-1 & fence_db=$!
 off shop-web-1 & fence_web=$!
 create db cx33 postgresql-15,redis-server,curl,gpg,gpg-agent & db=$!
-create web cx23 nginx,curl & web=$!
+create web cx23 nginx,cron,curl,gpg,gpg-agent & web=$!
 
 (
   # It is no child of this shell, so it cannot be waited for.
@@ -253,7 +276,13 @@ wait $web || exit 1
 restore_media & pictures=$!
 put web /etc/systemd/system/shop.service root:root 644 < "$here/plans/files/shop/shop.service" & one=$!
 put web /etc/shop/secret.env www-data:www-data 600 < $secrets/shop_secret.env & two=$!
-( put web /etc/nginx/sites-enabled/shop.conf root:root 644 < "$here/plans/files/shop/nginx-shop.conf"; service web reload nginx ) & nginx=$!
+(
+  put web /etc/shop/tls/shop.crt root:root 600 < $secrets/shop_tls.crt & one=$!
+  put web /etc/shop/tls/shop.key root:root 600 < $secrets/shop_tls.key & two=$!
+  all $one $two
+  restore_config
+  service web reload nginx
+) & nginx=$!
 all $one $two
 wait $db || exit 1
 ( printf 'SHOP_DATABASE_HOST=%s\n' "$(cat "$work/address-db")" | put web /etc/shop/shop.env root:root 644; service web start shop ) & app=$!
@@ -265,11 +294,17 @@ all $app $nginx $fence_web $carts $pictures
 
 # ---- ready, the gate, the names
 address=$(cat "$work/address-web")
-at() { ask --resolve "shop.example:80:$address" "$@"; }
-at http://shop.example/health > /dev/null
-at http://shop.example/media/2026/second.bin > /dev/null
+page() { ask --cacert /run/dr-plan/shop_ca.pem "$@"; }
+at() { page --resolve "shop.example:443:$address" "$@"; }
+take & job=$!
+at https://shop.example/health > /dev/null
+at https://shop.example/media/2026/second.bin > /dev/null
+# Its name and its authority were looked at by curl; that it lasts a week is still to be seen.
+at -o /dev/null -w '%{certs}' https://shop.example/health | openssl x509 -checkend 604800 -noout > /dev/null ||
+  fail 'the certificate runs out within a week'
+all $job
 truth=$(ssh_to db 'cd /; runuser -u postgres -- psql -X -At shop -c "select max(id) from orders"')
-[ "$(at http://shop.example/orders/newest | number id)" = "$truth" ] || fail 'the new shop does not show the restored orders'
+[ "$(at https://shop.example/orders/newest | number id)" = "$truth" ] || fail 'the new shop does not show the restored orders'
 for name in shop.example. www.shop.example.; do
   printf '{"rrsets":[{"name":"%s","type":"A","ttl":5,"changetype":"REPLACE","records":[{"content":"%s","disabled":false}]}]}' $name "$address" |
     ask -K "$work/names.conf" -X PATCH -H 'content-type: application/json' -d @- "$zone" > /dev/null
@@ -282,7 +317,7 @@ done
 # ---- health, as users see it: green for three seconds
 green=
 until [ -n "$green" ] && [ $(($(date +%s%N) - green)) -ge 3000000000 ]; do
-  if ask http://shop.example/health > /dev/null 2>&1; then
+  if page https://shop.example/health > /dev/null 2>&1; then
     [ -n "$green" ] || { green=$(date +%s%N); healthy=$(since); }
   else
     green=

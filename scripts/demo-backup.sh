@@ -1,5 +1,5 @@
 #!/bin/sh
-# One backup of the shop's database, of its carts and of its pictures, as a person would make them: dumped on the
+# One backup of the shop's database, of its carts, of its pictures and of its configuration, as a person would make them: dumped on the
 # servers, encrypted here with gpg, put into the store, and entered in the manifest beside it. Runs inside the sandbox.
 #
 #   scripts/demo-backup.sh NAME_TIME      such as 20261121T030000Z
@@ -51,4 +51,6 @@ on 198.18.1.1 '{ sed "s/^requirepass/AUTH/" /etc/redis/password.conf; echo SAVE;
 keep redis "cache-$1.rdb.gpg"
 on 198.18.1.2 'tar -C /srv/shop/media --format=posix -cf - . | gzip' > "$work/dump"
 keep media "media-$1.tar.gz.gpg"
+on 198.18.1.2 'tar -C / --format=posix -cf - etc/nginx/sites-enabled/shop.conf etc/cron.d/shop | gzip' > "$work/dump"
+keep config "config-$1.tar.gz.gpg"
 gpgconf --kill all

@@ -26,9 +26,11 @@ now() { date -u +%Y-%m-%dT%H:%M:%S.%3NZ; }
 milliseconds() { date -u -d "$1" +%s%3N; }
 # field NAME: the value of a field in the one-line JSON on standard input.
 field() { sed -n "s/.*\"$1\" *: *\"\{0,1\}\([^\",}]*\)\"\{0,1\}.*/\1/p"; }
-order() { inside curl --silent --show-error --fail --data '{"cents": '"$1"'}' http://shop.example/orders; }
-picture() { inside sh -c 'curl --silent --show-error --fail http://shop.example/media/picture-7.bin | sha256sum'; }
-newest() { inside curl --silent --show-error --fail http://shop.example/orders/newest; }
+# Its certificate is signed by an authority of its own, which customers trust.
+page() { path=$1; shift; inside curl --silent --show-error --fail --cacert /run/dr-plan/shop_ca.pem "$@" "https://shop.example$path"; }
+order() { page /orders --data '{"cents": '"$1"'}'; }
+picture() { page /media/picture-7.bin | sha256sum; }
+newest() { page /orders/newest; }
 
 ours=
 finish() {
@@ -66,7 +68,7 @@ done
 act 'Customers order'
 for cents in 1250 4999 730 12900 2475; do order $cents; echo; done | sed 's/^/  /'
 
-act 'Tonight'\''s backups: pg_dump -Fc, an RDB file, a tar archive; gpg, S3'
+act 'Tonight'\''s backups: pg_dump -Fc, an RDB file, tar archives of pictures and configuration; gpg, S3'
 backed_up=$(newest)
 picture=$(picture)
 taken=$(date -u +%Y%m%dT%H%M%SZ)
@@ -82,8 +84,8 @@ lost_at=$(now)
 act "$lost_at: region fsn1 is gone"
 show "$dr sandbox break region fsn1"
 "$dr" sandbox break region fsn1 2>&1 | sed 's/^/  /'
-show 'curl http://shop.example/health'
-if inside curl --silent --show-error --max-time 5 http://shop.example/health; then
+show 'curl https://shop.example/health'
+if page /health --max-time 5; then
   fail 'the shop still answers: its region was not lost'
 fi
 
@@ -96,17 +98,20 @@ code=0
 # ---- is it true?
 
 act 'The shop again, by its name, through the caching resolver'
-show 'curl http://shop.example/orders/newest'
+show 'curl https://shop.example/orders/newest'
 came_back=$(newest)
 printf '  %s\n' "$came_back"
 [ "$came_back" = "$backed_up" ] || fail "the newest order is not the newest of the backup: $backed_up"
-show 'curl http://shop.example/media/picture-7.bin | sha256sum'
+show 'curl https://shop.example/media/picture-7.bin | sha256sum'
 printf '  %s\n' "$(picture)"
 [ "$(picture)" = "$picture" ] || fail "that picture is another one than before: $picture"
 show "$dr ssh last db: keys in Redis"
 # shellcheck disable=SC2016
 "$dr" ssh last db -- '{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo DBSIZE; } | redis-cli | tail -n 1' | sed 's/^/  /'
-show 'curl --data ... http://shop.example/orders'
+show 'curl https://shop.example/takings     what cron writes down'
+page /takings | sed 's/^/  /'
+echo
+show 'curl --data ... https://shop.example/orders'
 order 1999 | sed 's/^/  /'
 echo
 

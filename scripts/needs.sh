@@ -9,7 +9,7 @@ set -eu
 packages='
   util-linux iproute2 passwd bash tar
   openssh-server openssh-client
-  postgresql-15 redis-server nginx
+  postgresql-15 redis-server nginx cron openssl
   pdns-server pdns-backend-sqlite3 sqlite3 unbound
   curl gpg gpg-agent age nftables ca-certificates faketime
 '

@@ -211,6 +211,12 @@ pub fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The name of an account whose file has problems, if it can be read.
+pub fn name_in(source: &Arc<Source>) -> Option<String> {
+    let root = yaml::parse(source).0?;
+    root.get("name").and_then(Node::as_str).map(str::to_string)
+}
+
 /// One account from a text; paths in it are relative to `folder`.
 pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Account, Vec<Problem>> {
     let (root, mut problems) = yaml::parse(source);

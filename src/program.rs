@@ -8,6 +8,7 @@ mod checked;
 mod judge;
 mod placeholder;
 mod scope;
+mod unread;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,11 +24,13 @@ use crate::inventory::Inventory;
 use crate::kind::{Mode, Output};
 use crate::plan::{Check, Graph, Plan, Step};
 use crate::problem::{Problem, Severity, nearest};
+use crate::template::Reference;
 use crate::yaml::Node;
 
 use judge::{BoundAction, BoundCheck};
 pub use placeholder::Placeholder;
-use scope::Scope;
+use scope::{Scope, Unknown};
+pub use unread::Unread;
 pub use work::{Moving, Policy, Work};
 
 /// What a program is bound from.
@@ -36,10 +39,31 @@ pub struct Sources {
     pub plan: Plan,
     /// Where the plan's file lies.
     pub folder: PathBuf,
+    /// What a run that goes on has copies of, by where the originals lay.
+    pub copies: BTreeMap<PathBuf, Vec<u8>>,
     /// The estate.
     pub inventory: Arc<Inventory>,
     /// The accounts by name.
     pub accounts: BTreeMap<String, Account>,
+    /// What is missing in all of these because it could not be read.
+    pub unread: Unread,
+}
+
+impl Sources {
+    /// The plan's problems first, then the inventory's, then those of the provider files; each in the order of its file.
+    fn in_file_order(&self, problems: &mut [Problem]) {
+        problems.sort_by_cached_key(|problem| {
+            let Some((place, _)) = problem.labels.first() else {
+                return (0, String::new(), 0);
+            };
+            let text = match () {
+                () if place.source == self.plan.source => 0,
+                () if place.source == self.inventory.source => 1,
+                () => 2,
+            };
+            (text, place.source.name.clone(), place.start)
+        });
+    }
 }
 
 /// A plan, bound.
@@ -62,7 +86,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Binds every step. All problems at once, in file order.
+    /// Binds every step. All problems at once, in file order; what was found while the texts were read among them, and
+    /// nothing that only follows from it. Texts with an error give no program.
     pub fn bind(
         sources: Sources,
         mode: Mode,
@@ -83,10 +108,17 @@ impl Program {
             .map(|(at, step)| (step.id.clone(), at))
             .collect();
         let order = Graph::new(&sources.plan.steps).order();
-        let order: Vec<usize> = order
+        let mut order: Vec<usize> = order
             .into_iter()
             .chain(sources.plan.steps.len()..all.len())
             .collect();
+        let mut unknown = sources.unread.unknown();
+        // What waits for itself has no order; it was shown, and each of its steps is looked at by itself.
+        let placed: BTreeSet<usize> = order.iter().copied().collect();
+        for at in (0..all.len()).filter(|at| !placed.contains(at)) {
+            unknown.steps.insert(all[at].id.to_string());
+            order.push(at);
+        }
 
         let mut hosts: BTreeSet<String> = sources.inventory.hosts.keys().cloned().collect();
         let mut made: HashMap<String, usize> = HashMap::new();
@@ -100,6 +132,7 @@ impl Program {
             let step = all[at];
             let Some(kind) = crate::action::kind_of(args::kind(step)) else {
                 problems.push(args::unknown_kind(step));
+                hosts.extend(unread::names_for(step, &mut unknown));
                 continue;
             };
             kinds[at] = Some(kind);
@@ -109,6 +142,7 @@ impl Program {
                 inventory: &sources.inventory,
                 index: &index,
                 outputs: &samples,
+                unknown: &unknown,
             };
             let bound = bind_step(step, kind, &scope, &sources, &hosts);
             let mut kept: Option<Box<dyn Action>> = None;
@@ -132,19 +166,24 @@ impl Program {
                     }
                     samples.insert(at, scope::distinct(sample, at));
                 }
-                Err(found) => problems.extend(found),
+                Err(found) => {
+                    problems.extend(found);
+                    hosts.extend(unread::names_for(step, &mut unknown));
+                }
             }
         }
         blast_radius::check(&sources, &mut problems);
         problems.extend(unawaited(&all, &sources, &made, &index));
-        check_health(
+        let health_references = check_health(
             &sources,
             &run,
             &inputs,
             &index,
             &samples,
             &hosts,
+            &unknown,
             &mut problems,
+            &mut files,
         );
         let mut probes: Vec<Option<String>> = vec![None; all.len()];
         let mut moving = Vec::new();
@@ -155,6 +194,7 @@ impl Program {
                 inventory: &sources.inventory,
                 index: &index,
                 outputs: &samples,
+                unknown: &unknown,
             };
             let health = sources.plan.health.iter().flat_map(|health| &health.checks);
             let health: Vec<BoundCheck> = health
@@ -176,10 +216,15 @@ impl Program {
             }));
         }
         drop(judged);
-        problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
+        unread::without_consequences(&mut problems, &all, &health_references, &unknown);
+        problems.retain(|problem| !sources.unread.explains(problem));
+        let broken = sources.unread.is_broken();
+        problems.extend(sources.unread.problems.iter().cloned());
+        sources.in_file_order(&mut problems);
         if problems
             .iter()
             .any(|problem| problem.severity == Severity::Error)
+            || broken
         {
             return Err(problems);
         }
@@ -307,6 +352,7 @@ impl Program {
             inventory: &self.sources.inventory,
             index: &self.index,
             outputs,
+            unknown: &scope::NONE,
         }
     }
 }
@@ -320,12 +366,31 @@ fn bind_step(
     hosts: &BTreeSet<String>,
 ) -> Result<(Box<dyn Action>, Output), Vec<Problem>> {
     let values = scope.for_references(&step.references);
-    let args = crate::template::fill(&args::node(step), &values)?;
+    let written = args::node(step);
+    let mut problems = checked::templates_in_scripts(kind, &written);
+    for check in &step.verify {
+        if let Some(kind) = checked::kind_behind(&check.kind) {
+            problems.extend(checked::templates_in_scripts(kind, &check.with));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let args = crate::template::fill(&written, &values)?;
     let mut verify: Vec<(String, Node)> = Vec::new();
-    let mut problems = Vec::new();
+    let mut after = Vec::new();
     for check in &step.verify {
         match crate::template::fill(&check.with, &values) {
-            Ok(with) => verify.push((check.kind.clone(), with)),
+            // Questions to the data are the kind's own business; all else is asked when it has done its work.
+            Ok(with) if kind.takes_verify && checked::is_check(&check.kind) => {
+                after.push((check, with));
+            }
+            Ok(with) => {
+                verify.push((check.kind.clone(), with.clone()));
+                if !kind.takes_verify {
+                    after.push((check, with));
+                }
+            }
             Err(found) => problems.extend(found),
         }
     }
@@ -343,14 +408,15 @@ fn bind_step(
             .if_source_lost
             .unwrap_or(crate::plan::IfSourceLost::Fail),
         folder: &sources.folder,
+        copies: &sources.copies,
     };
     let (action, sample) = (kind.bind)(&args, &bind)?;
-    if verify.is_empty() || kind.takes_verify {
+    if after.is_empty() {
         return Ok((action, sample));
     }
     let mut checks = Vec::new();
-    for (at, (name, with)) in verify.iter().enumerate() {
-        match checked::bind_one(name, with, &bind, &step.verify[at].place) {
+    for (check, with) in &after {
+        match checked::bind_one(&check.kind, with, &bind, &check.place) {
             Ok(check) => checks.push(check),
             Err(found) => problems.extend(found),
         }
@@ -370,7 +436,10 @@ fn bind_check(
     sources: &Sources,
     hosts: &BTreeSet<String>,
 ) -> Result<Box<dyn Action>, Vec<Problem>> {
-    let (references, problems) = crate::template::references(with);
+    let (references, mut problems) = crate::template::references(with);
+    if let Some(kind) = checked::kind_behind(kind) {
+        problems.extend(checked::templates_in_scripts(kind, with));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -384,6 +453,7 @@ fn bind_check(
         timeout: None,
         if_source_lost: crate::plan::IfSourceLost::Fail,
         folder: &sources.folder,
+        copies: &sources.copies,
     };
     checked::bind_one(kind, &with, &bind, &with.place)
 }
@@ -422,7 +492,7 @@ fn check_to_judge<'a>(
     let values = scope.for_references(&references);
     Some(BoundCheck {
         place: &check.place,
-        own_script: crate::action::kind_of(&check.kind).is_some_and(|kind| kind.own_script),
+        own_script: checked::kind_behind(&check.kind).is_some_and(|kind| kind.own_script),
         with: crate::template::fill(&check.with, &values).ok()?,
         action,
     })
@@ -435,10 +505,12 @@ fn check_health(
     index: &HashMap<StepId, usize>,
     samples: &HashMap<usize, Output>,
     hosts: &BTreeSet<String>,
+    unknown: &Unknown,
     problems: &mut Vec<Problem>,
-) {
+    files: &mut BTreeSet<PathBuf>,
+) -> Vec<Reference> {
     let Some(health) = &sources.plan.health else {
-        return;
+        return Vec::new();
     };
     let scope = Scope {
         run,
@@ -446,12 +518,17 @@ fn check_health(
         inventory: &sources.inventory,
         index,
         outputs: samples,
+        unknown,
     };
+    let mut references = Vec::new();
     for check in &health.checks {
-        if let Err(found) = bind_check(&check.kind, &check.with, &scope, sources, hosts) {
-            problems.extend(found);
+        references.extend(crate::template::references(&check.with).0);
+        match bind_check(&check.kind, &check.with, &scope, sources, hosts) {
+            Ok(check) => files.extend(check.files()),
+            Err(found) => problems.extend(found),
         }
     }
+    references
 }
 
 /// The inputs' values: given, or their defaults. A name that the plan does not know, or a value of the wrong type, is a problem.

@@ -85,6 +85,20 @@ impl Verb for CheckBackups {
     }
 }
 
+/// What a restore would take, and what was found.
+type Examined = (serde_json::Value, Vec<Finding>);
+
+impl CheckBackups {
+    /// All datasets side by side, in the order in which they are named; the first failure of that order.
+    async fn examined(&self, cx: &Context) -> Result<Vec<(&str, Examined)>, Failure> {
+        let looks = self.datasets.iter().map(|name| async move {
+            let examined = examine(cx, name, None).await?;
+            Ok((name.as_str(), examined))
+        });
+        futures::future::join_all(looks).await.into_iter().collect()
+    }
+}
+
 #[async_trait]
 impl Look for CheckBackups {
     fn title(&self) -> String {
@@ -92,22 +106,21 @@ impl Look for CheckBackups {
     }
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
-        let mut findings = Vec::new();
-        for name in &self.datasets {
-            findings.extend(examine(cx, name, None).await?.1);
-        }
-        Ok(findings)
+        let examined = self.examined(cx).await?;
+        Ok(examined
+            .into_iter()
+            .flat_map(|(_, (_, findings))| findings)
+            .collect())
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
         let mut seen = Verified::default();
-        for name in &self.datasets {
-            let (value, findings) = examine(cx, name, None).await?;
+        for (name, (value, findings)) in self.examined(cx).await? {
             for finding in findings {
                 let what = if finding.warning {
                     format!("{name} (look at this)")
                 } else {
-                    name.clone()
+                    name.to_string()
                 };
                 seen = seen.and(what, finding.what);
             }
@@ -117,12 +130,12 @@ impl Look for CheckBackups {
     }
 }
 
-/// Judges a dataset's backups; a failure when none can be used.
-pub(super) async fn examine(
+/// Judges a dataset's backups: the one that a restore would take, and what was found; a failure when none can be used.
+pub async fn examine(
     cx: &Context,
     name: &str,
     point: Option<jiff::Timestamp>,
-) -> Result<(serde_json::Value, Vec<Finding>), Failure> {
+) -> Result<Examined, Failure> {
     let dataset = dataset(cx, name)?;
     let (places, silent) = places(cx, dataset, point).await?;
     let mut findings: Vec<Finding> = silent

@@ -1,6 +1,7 @@
 //! `check.http`: asks a page as a user would and looks at the answer, not only at its status.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +23,8 @@ pub struct CheckHttp {
     url: String,
     /// The address to ask instead of the one that DNS gives; host name and certificate stay the url's.
     at: Option<String>,
+    /// For https: a PEM file with the certificate authorities to trust instead of the machine's; relative to the plan.
+    trust: Option<String>,
     /// The expected status; 200 if nothing is said.
     status: Option<u16>,
     /// A JSON pointer (RFC 6901) into the answer, such as `/id`.
@@ -30,6 +33,9 @@ pub struct CheckHttp {
     equals: Option<Value>,
     /// A text that the body must hold.
     contains: Option<String>,
+    #[serde(skip)]
+    #[schemars(skip)]
+    folder: PathBuf,
 }
 
 impl Verb for CheckHttp {
@@ -48,7 +54,7 @@ impl Verb for CheckHttp {
         .collect()
     }
 
-    fn bind(self, args: &Node, _bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+    fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
         let mut problems = Vec::new();
         if let Err(why) = check_url(&self.url) {
             problems.push(Problem::error("bad-url", args.place_of("url"), why));
@@ -62,6 +68,8 @@ impl Verb for CheckHttp {
                 format!("`{at}` is not an IP address"),
             ));
         }
+        problems.extend(trust_in_vain(&self.url, self.trust.as_ref(), args));
+        self.folder = bind.folder.to_path_buf();
         if self.equals.is_some() && self.json.is_none() {
             problems.push(
                 Problem::error(
@@ -96,6 +104,19 @@ pub(super) fn check_url(text: &str) -> Result<url::Url, String> {
     Ok(url)
 }
 
+/// Without TLS there is nobody to trust.
+pub(super) fn trust_in_vain<T>(url: &str, trust: Option<&T>, args: &Node) -> Option<Problem> {
+    if trust.is_none() || !url.starts_with("http:") {
+        return None;
+    }
+    let words = "`trust` is for https: over http nobody shows a certificate";
+    Some(Problem::error(
+        "trust-in-vain",
+        args.place_of("trust"),
+        words,
+    ))
+}
+
 /// So much of a page is read, in bytes.
 const PAGE: usize = 1 << 20;
 
@@ -107,31 +128,38 @@ pub(super) struct Page {
     pub(super) body: String,
 }
 
-/// Asks once, without following redirects, at a given address if there is one.
-pub(super) async fn ask(cx: &Context, url: &str, at: Option<&str>) -> Result<Page, Failure> {
+/// Asks once, without following redirects, at a given address if there is one; `trust` is a file of the plan with the certificate
+/// authorities to trust.
+pub(super) async fn ask(
+    cx: &Context,
+    url: &str,
+    at: Option<&str>,
+    trust: Option<&Path>,
+) -> Result<Page, Failure> {
     let parsed = check_url(url).map_err(|why| Failure::new(Reason::Other, why))?;
     let led = cx
         .services
         .leads(at.unwrap_or_else(|| parsed.host_str().unwrap_or_default()))?;
     let leads_to = led.map(|ip| ip.to_string());
     let at = leads_to.as_deref().or(at);
-    let client = match at {
-        None => cx.services.http.clone(),
-        Some(at) => {
+    let client = if at.is_none() && trust.is_none() {
+        cx.services.http.clone()
+    } else {
+        let mut options = HttpOptions {
+            ca_file: trust.map(|path| cx.services.copy_of(path)),
+            ..HttpOptions::default()
+        };
+        if let Some(at) = at {
             let ip: IpAddr = at
                 .parse()
                 .map_err(|_| Failure::new(Reason::Other, format!("`{at}` is not an IP address")))?;
             let port = parsed.port_or_known_default().unwrap_or(80);
             let host = parsed.host_str().unwrap_or_default().to_string();
-            let options = HttpOptions {
-                pinned: vec![(host, SocketAddr::new(ip, port))],
-                direct: true,
-                ..HttpOptions::default()
-            };
-            http_client(&options).map_err(|error| {
-                Failure::from_error(Reason::Other, "preparing the request", &error)
-            })?
+            options.pinned = vec![(host, SocketAddr::new(ip, port))];
+            options.direct = true;
         }
+        http_client(&options)
+            .map_err(|error| Failure::from_error(Reason::Other, "preparing the request", &error))?
     };
     let place = at.map(|at| format!(" at {at}")).unwrap_or_default();
     let lost = |error: reqwest::Error| {
@@ -140,10 +168,13 @@ pub(super) async fn ask(cx: &Context, url: &str, at: Option<&str>) -> Result<Pag
         } else {
             Reason::Unreachable
         };
-        Failure::new(
-            reason,
-            format!("{url}{place}: {}", chain(&error.without_url())),
-        )
+        let words = chain(&error.without_url());
+        let unknown = words.contains("UnknownIssuer") && trust.is_none();
+        let failure = Failure::new(reason, format!("{url}{place}: {words}"));
+        if unknown {
+            return failure.hint("a private authority is named with `trust: FILE`");
+        }
+        failure
     };
     let mut answer = client
         .get(parsed)
@@ -209,8 +240,15 @@ impl Look for CheckHttp {
         }
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        let trust = self.trust.as_ref().map(|trust| self.folder.join(trust));
+        trust.into_iter().collect()
+    }
+
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
-        let page = ask(cx, &self.url, self.at.as_deref()).await?;
+        let trust = Look::files(self);
+        let trust = trust.first().map(PathBuf::as_path);
+        let page = ask(cx, &self.url, self.at.as_deref(), trust).await?;
         let wanted = self.status.unwrap_or(200);
         if page.status != wanted {
             let words = format!(

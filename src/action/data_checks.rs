@@ -96,7 +96,7 @@ struct NewestFileArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FileArgs {
-    /// A path below the folder.
+    /// A path below the folder; of a configuration one of its files.
     path: String,
     /// What the file must hold; without it the file must be there.
     sha256: Option<String>,
@@ -140,6 +140,7 @@ fn words(kind: &DatasetKind) -> &'static [&'static str] {
         DatasetKind::Postgres(_) => &["sql", "newest", "rows"],
         DatasetKind::Redis(_) => &["redis", "newest", "keys"],
         DatasetKind::Files(_) => &["files", "bytes", "newest", "file"],
+        DatasetKind::Config(_) => &["file"],
     }
 }
 
@@ -209,11 +210,17 @@ fn one(
             let args: NewestFileArgs = decode_args(with)?;
             newest(Question::new("newest"), args.within.as_deref(), args.or)
         }
-        (DatasetKind::Files(_), "file") => {
+        (DatasetKind::Files(_) | DatasetKind::Config(_), "file") => {
             let args: FileArgs = decode_args(with)?;
             let inside = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-            if !inside(&args.path) || args.path.chars().any(char::is_control) {
-                let words = format!("`{}` is no path below the folder", args.path);
+            let wrong = match kind {
+                DatasetKind::Config(config) if config.files.contains(&args.path) => None,
+                DatasetKind::Config(_) => Some("is none of the dataset's files"),
+                _ if inside(&args.path) && !args.path.chars().any(char::is_control) => None,
+                _ => Some("is no path below the folder"),
+            };
+            if let Some(wrong) = wrong {
+                let words = format!("`{}` {wrong}", args.path);
                 let problem = Problem::error("bad-path", with.place_of("path"), words);
                 return Err(vec![problem]);
             }

@@ -1,10 +1,13 @@
 //! From a dataset of the inventory to what can restore and ask it: the one place where an action meets the kinds of data.
 
+use serde_json::{Map, Value};
+
 use super::Context;
 use super::backups::dataset;
+use super::config_files::rendered;
 use super::data_checks::DataCheck;
 use crate::dataset::postgres::{self, Psql, Whole};
-use crate::dataset::{DataCopy, Restore, files, redis};
+use crate::dataset::{DataCopy, Restore, config, files, redis};
 use crate::inventory::{DatasetKind, Postgres, Redis};
 use crate::kind::Failure;
 
@@ -19,6 +22,8 @@ pub(super) struct Wanted<'a> {
     pub(super) host: &'a str,
     /// What is there and was not made by this run may be set aside.
     pub(super) replace: bool,
+    /// What the step says to templates of a configuration.
+    pub(super) values: &'a Map<String, Value>,
     /// What the plan asks of the data.
     pub(super) checks: &'a [DataCheck],
     /// The number of the job, counted from 1.
@@ -109,6 +114,22 @@ pub(super) async fn restoration(
                 wanted.backup,
             ))
         }
+        DatasetKind::Config(of) => {
+            let spec = config::Spec {
+                files: of.files.clone(),
+                rendered: rendered(cx, of, wanted.host, wanted.values)?,
+                check: of.check.clone(),
+                replace: wanted.replace,
+            };
+            Box::new(config::Restoration::new(
+                host,
+                spec,
+                run,
+                step,
+                wanted.attempt,
+                wanted.backup,
+            ))
+        }
     })
 }
 
@@ -129,5 +150,6 @@ pub(super) async fn live_copy(
         }
         DatasetKind::Redis(of) => Box::new(redis::Client::new(host, redis_site(cx, of).await?)),
         DatasetKind::Files(of) => Box::new(files::Tree::live(host, &of.path)),
+        DatasetKind::Config(of) => Box::new(config::InPlace::live(host, &of.files)),
     })
 }

@@ -1,22 +1,25 @@
 //! `dataset.restore`: brings a dataset back from its newest good backup under a new name, asks the data, and only
 //! then swaps it in. A backup that turns out to be damaged, or data that is wrong, leads to a question: the next older one?
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::backups::{Candidate, candidates, dataset, form, places};
 use super::check_backups::{dataset_named, examine};
+use super::config_files::tried;
 use super::data_checks::{self, DataCheck};
 use super::data_kinds::{Wanted, restoration};
 use super::{Action, Bind, Context, Verb, Verified, host_named};
 use crate::codec;
 use crate::dataset::{Artifact, Progress, Restore, Stand, deliver};
 use crate::event::{Ask, AskKind};
-use crate::inventory::Key;
+use crate::inventory::{DatasetKind, Key};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;
@@ -37,6 +40,12 @@ pub struct DatasetRestore {
     /// What is there and this run did not make is set aside and kept until `dr-plan release`.
     #[serde(default)]
     replace: bool,
+    /// For a configuration: what its templates may name, over the `values` of the inventory; references are filled in. Never a secret.
+    #[serde(default)]
+    values: Map<String, Value>,
+    #[serde(skip)]
+    #[schemars(skip)]
+    templates: Vec<PathBuf>,
     #[serde(skip)]
     #[schemars(skip)]
     checks: Vec<DataCheck>,
@@ -118,6 +127,22 @@ impl Verb for DatasetRestore {
                 Ok(checks) => self.checks = checks,
                 Err(found) => problems.extend(found),
             }
+            match &dataset.kind {
+                DatasetKind::Config(config) => {
+                    match tried(config, &self.host, &self.values, args, bind) {
+                        Ok(templates) => self.templates = templates,
+                        Err(found) => problems.extend(found),
+                    }
+                }
+                kind if !self.values.is_empty() => {
+                    let words = format!(
+                        "a `{}` dataset has no templates to give values to",
+                        kind.word()
+                    );
+                    problems.push(Problem::error("bad-value", args.place_of("values"), words));
+                }
+                _ => {}
+            }
         }
         if problems.is_empty() {
             Ok(Box::new(self))
@@ -168,6 +193,7 @@ impl DatasetRestore {
             dataset: &self.dataset,
             host: &self.host,
             replace: self.replace,
+            values: &self.values,
             checks: &self.checks,
             attempt: Self::job_number(cx),
             backup: label,
@@ -474,6 +500,10 @@ impl Action for DatasetRestore {
 
     fn host(&self) -> Option<&str> {
         Some(&self.host)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.templates.clone()
     }
 
     async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {

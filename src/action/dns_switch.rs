@@ -164,6 +164,10 @@ impl Action for DnsSwitch {
         moves.join(", ")
     }
 
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        self.gate.files()
+    }
+
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         let dns = cx.services.dns(&self.bound.account)?;
         let warned = dns.check_zone(&self.domain).await?;

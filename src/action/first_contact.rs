@@ -120,11 +120,15 @@ pub(super) async fn address_of(
     Ok(server)
 }
 
+/// Between the first two tries to reach a new server.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
 /// Waits until a command answers over SSH under a pinned key. A wrong key ends it at once: nothing was sent.
 pub(super) async fn wait_for_ssh(cx: &Context, name: &str) -> Result<(), Failure> {
     let host = cx.host(name)?;
-    let until = Instant::now() + Duration::from_secs(300);
-    let mut wait = Duration::from_millis(50);
+    let begun = Instant::now();
+    let until = begun + Duration::from_secs(300);
+    let mut wait = FIRST_PAUSE;
     loop {
         let error = match host
             .leashed(&Script::new("true"), Duration::from_secs(15))
@@ -152,7 +156,9 @@ pub(super) async fn wait_for_ssh(cx: &Context, name: &str) -> Result<(), Failure
         }
         host.disconnect().await;
         tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(1));
+        // As a person waits: often at first, then with the patience that a machine needs which does not come up.
+        let longest = begun.elapsed() / 8;
+        wait = (wait * 2).min(longest.clamp(FIRST_PAUSE, Duration::from_secs(1)));
     }
 }
 
@@ -222,7 +228,7 @@ pub(super) async fn wait_for_first_boot(cx: &Context, name: &str) -> Result<(), 
 const MAKE_KEY: &str = r#"
 umask 077
 new=/etc/ssh/dr-plan.new
-[ -s "$new.pub" ] && [ -s "$new" ] || { rm -f "$new" "$new.pub"; ssh-keygen -q -t ed25519 -N '' -C '' -f "$new"; sync -f "$new"; }
+[ -s "$new.pub" ] && [ -s "$new" ] || { rm -f "$new" "$new.pub"; ssh-keygen -q -t ed25519 -N '' -C '' -f "$new"; sync "$new" "$new.pub" /etc/ssh; }
 "#;
 
 /// Puts it in the place of all others, and takes every copy of the user data away that still holds the old one.
@@ -244,7 +250,7 @@ for copy in /var/lib/cloud/instance /var/lib/cloud/instances/*; do
   rm -f "$copy"/user-data.txt "$copy"/user-data.txt.i "$copy"/cloud-config.txt "$copy"/obj.pkl
 done
 rm -f /run/cloud-init/combined-cloud-config.json /run/cloud-init/instance-data-sensitive.json
-sync -f /etc/ssh
+sync "$key" "$key.pub" /etc/ssh
 sshd -t 2>/dev/null || /usr/sbin/sshd -t
 systemctl reload ssh 2>/dev/null || systemctl reload sshd
 "#;

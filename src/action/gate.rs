@@ -1,11 +1,13 @@
 //! The gate before users are moved: the new address must first prove, to the real host name, that it serves what was
 //! restored.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::check_http::{ask, check_url, point, same};
+use super::check_http::{ask, check_url, point, same, trust_in_vain};
 use super::check_sql::SqlQuestion;
 use super::{Bind, Context, host_named};
 use crate::kind::{Evidence, Failure, Reason};
@@ -37,6 +39,8 @@ pub(super) struct Question {
     url: String,
     /// The new address.
     at: String,
+    /// For https: a PEM file with the certificate authorities to trust instead of the machine's; relative to the plan.
+    trust: Option<PathBuf>,
     /// A JSON pointer into the answer.
     json: String,
     /// What must stand there.
@@ -64,12 +68,27 @@ impl Gate {
         }
     }
 
+    /// The files that it reads.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Gate::Ask(question) => question.trust.iter().cloned().collect(),
+            Gate::None(_) => Vec::new(),
+        }
+    }
+
     /// What is wrong with it, seen before the run. `args` are those of the step.
-    pub(super) fn check(&self, because: Option<&str>, args: &Node, bind: &Bind) -> Vec<Problem> {
+    pub(super) fn check(
+        &mut self,
+        because: Option<&str>,
+        args: &Node,
+        bind: &Bind,
+    ) -> Vec<Problem> {
         let mut problems = Vec::new();
         match self {
             Gate::Ask(question) => {
                 let gate = args.get("gate").unwrap_or(args);
+                problems.extend(trust_in_vain(&question.url, question.trust.as_ref(), gate));
+                question.trust = question.trust.take().map(|trust| bind.folder.join(trust));
                 if let Err(why) = check_url(&question.url) {
                     problems.push(Problem::error("bad-url", gate.place_of("url"), why));
                 }
@@ -126,9 +145,14 @@ impl Gate {
                 ),
             ));
         }
-        let page = ask(cx, &uncached(&question.url)?, Some(&question.at))
-            .await
-            .map_err(|failure| failure.at("gate"))?;
+        let page = ask(
+            cx,
+            &uncached(&question.url)?,
+            Some(&question.at),
+            question.trust.as_deref(),
+        )
+        .await
+        .map_err(|failure| failure.at("gate"))?;
         if page.status != 200 {
             let words = format!(
                 "gate: {} at {} answered {}",

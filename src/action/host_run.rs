@@ -1,5 +1,4 @@
-//! `host.run`: a person's own script on a host. How it is known to be done is part of it, since a status of 0 is no proof:
-//! `unless` is asked before and after, `verify` after, and `repeatable` says that once more does no harm.
+//! `host.run`: a person's own script on a host, written in the plan.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,12 +7,12 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::host_job::{carry, look, running};
-use super::{Action, Bind, Context, Verb, Verified, host_named};
-use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Reason, Undo};
+use super::own_script::{DEADLINE, OwnScript, Variables};
+use super::{Action, Bind, Context, Verb, Verified};
+use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Undo};
 use crate::problem::Problem;
 use crate::secret::SecretRef;
-use crate::transport::{JobState, Script};
+use crate::transport::Script;
 use crate::yaml::Node;
 
 /// Arguments of `host.run`; in a plan they are written as keys of the step: `host`, `run`, `as`, `unless`, ...
@@ -37,12 +36,7 @@ pub struct HostRun {
     /// `NAME` becomes `$DR_SECRET_NAME`, unexported, over standard input.
     #[serde(default)]
     secrets: BTreeMap<String, SecretRef>,
-    #[serde(skip)]
-    deadline: Option<Duration>,
 }
-
-/// The host ends a script that nobody gave a time.
-const DEADLINE: Duration = Duration::from_secs(3600);
 
 impl Verb for HostRun {
     const NAME: &'static str = "host.run";
@@ -51,159 +45,65 @@ impl Verb for HostRun {
     const SUMMARY: &'static str = "Runs a script on a host, as a job that outlives this process.";
     const TIMEOUT: Duration = DEADLINE;
     const OWN_SCRIPT: bool = true;
+    const SCRIPTS: &'static [&'static str] = &["run", "unless"];
     const TAKES: Duration = Duration::from_secs(10);
 
-    fn sample(&self) -> Output {
-        Output::new()
-    }
-
-    fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
-        let mut problems = Vec::new();
-        if let Err(problem) = host_named(&self.host, args, "host", bind) {
-            problems.push(problem);
-        }
-        for name in self.env.keys().chain(self.secrets.keys()) {
-            if !name.starts_with(|c: char| c.is_ascii_uppercase())
-                || !name
-                    .chars()
-                    .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-            {
-                let words = format!(
-                    "`{name}` cannot be a variable of a script: use capitals, digits and `_`"
-                );
-                problems.push(Problem::error("bad-variable", args.place_of("env"), words));
-            }
-        }
-        self.deadline = bind.timeout;
-        if problems.is_empty() {
-            Ok(Box::new(self))
-        } else {
-            Err(problems)
-        }
+    fn bind(self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
+        let given = Variables {
+            env: self.env,
+            secrets: self.secrets,
+        };
+        let done = (self.unless, self.repeatable);
+        let script = OwnScript::bind(self.host, self.r#as, done, given, args, bind)?;
+        Ok(Box::new(Written {
+            script,
+            text: self.run,
+        }))
     }
 }
 
-impl HostRun {
-    async fn script(&self, cx: &Context, text: &str) -> Result<Script, Failure> {
-        let mut script = Script::new(text).run_as(self.r#as.as_deref());
-        for (name, value) in &self.env {
-            let text = value
-                .as_str()
-                .map(str::to_string)
-                .unwrap_or_else(|| value.to_string());
-            script = script.value(name, text);
-        }
-        for (name, reference) in &self.secrets {
-            script = script.secret(name, cx.services.secrets.fetch(reference).await?);
-        }
-        Ok(script)
-    }
-
-    /// Asks `unless`; `None` without one.
-    async fn settled(&self, cx: &Context) -> Result<Option<bool>, Failure> {
-        let Some(unless) = &self.unless else {
-            return Ok(None);
-        };
-        let script = self.script(cx, unless).await?;
-        let answer = cx
-            .host(&self.host)?
-            .leashed(&script, Duration::from_secs(60))
-            .await?;
-        Ok(Some(answer.ok()))
-    }
+/// A script whose text stands in the plan.
+struct Written {
+    script: OwnScript,
+    text: String,
 }
 
 #[async_trait]
-impl Action for HostRun {
+impl Action for Written {
     fn title(&self) -> String {
         let lines = self
-            .run
+            .text
             .lines()
             .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
         let lines: Vec<&str> = lines.collect();
+        let host = &self.script.host;
         match lines.as_slice() {
-            [one] if one.len() <= 60 => format!("script on {}: {}", self.host, one.trim()),
-            many => format!("script on {} ({} lines)", self.host, many.len()),
+            [one] if one.len() <= 60 => format!("script on {host}: {}", one.trim()),
+            many => format!("script on {host} ({} lines)", many.len()),
         }
     }
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
-        for reference in self.secrets.values() {
-            cx.services.secrets.fetch(reference).await?;
-        }
-        Ok(vec![Finding::cannot_be_checked(
-            "what a script does is known only when it runs",
-        )])
+        self.script.precheck(cx).await
     }
 
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
-        let job = look(cx, &self.host, None).await?;
-        if let Some(JobState::Running { since }) = job {
-            return Ok(running(&self.host, &cx.job(None), since));
-        }
-        match self.settled(cx).await? {
-            Some(true) => return Ok(Observation::Done),
-            Some(false) => return Ok(Observation::Absent),
-            None => {}
-        }
-        Ok(match job {
-            Some(JobState::Exited { status: 0, .. }) => Observation::Done,
-            Some(JobState::Died { why }) if self.repeatable => Observation::Partial {
-                what: format!("its job died: {why}"),
-            },
-            Some(JobState::Died { why }) => Observation::CannotTell {
-                why: format!(
-                    "its job on {} died half way ({why}) and the script is not repeatable",
-                    self.host
-                ),
-                hint: Some(format!(
-                    "look: dr-plan ssh {} {}",
-                    cx.run.short(),
-                    self.host
-                )),
-            },
-            _ => Observation::Absent,
-        })
+        self.script.observe(cx).await
     }
 
     async fn apply(&self, cx: &Context) -> Result<(), Failure> {
-        let host = cx.host(&self.host)?;
-        let script = self.script(cx, &self.run).await?;
-        carry(cx, &host, None, &script, self.deadline.unwrap_or(DEADLINE)).await
+        self.script.apply(cx, Script::new(&self.text)).await
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
-        match self.settled(cx).await? {
-            Some(true) => return Ok(Verified::seen("`unless`", "says that it is done")),
-            Some(false) => {
-                let words = "the script ended with status 0, but `unless` says that it is not done";
-                return Err(Failure::new(Reason::Verify, words));
-            }
-            None => {}
-        }
-        match look(cx, &self.host, None).await? {
-            Some(JobState::Exited { status: 0, .. }) => Ok(Verified::seen(
-                format!("job on {}", self.host),
-                "ended with status 0",
-            )),
-            other => Err(Failure::new(
-                Reason::Verify,
-                format!("the job on {} is {other:?}", self.host),
-            )),
-        }
+        self.script.verify(cx).await
     }
 
     fn host(&self) -> Option<&str> {
-        Some(&self.host)
+        Some(&self.script.host)
     }
 
     async fn undo(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
-        Err(Failure::new(
-            Reason::Refused,
-            format!(
-                "nobody but a person knows how to take back: {}",
-                self.title()
-            ),
-        ))
+        OwnScript::undo(&self.title())
     }
 }

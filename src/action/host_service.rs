@@ -88,11 +88,7 @@ impl Verb for HostService {
         if let Err(problem) = host_named(&self.host, args, "host", bind) {
             problems.push(problem);
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | ':');
-        if self.service.is_empty()
-            || self.service.starts_with('-')
-            || !self.service.chars().all(plain)
-        {
+        if !is_unit(&self.service) {
             let words = format!("`{}` is not the name of a unit", self.service);
             problems.push(Problem::error("bad-unit", args.place_of("service"), words));
         }
@@ -102,6 +98,12 @@ impl Verb for HostService {
             Err(problems)
         }
     }
+}
+
+/// Whether a text can be the name of a unit (systemd.unit(5)), and nothing else to `systemctl`.
+pub(super) fn is_unit(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | ':');
+    !name.is_empty() && !name.starts_with(['-', '.']) && name.chars().all(plain)
 }
 
 impl HostService {

@@ -123,6 +123,10 @@ impl Action for IpAssign {
         format!("{} -> {}", self.address, self.host)
     }
 
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        self.gate.files()
+    }
+
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         let (provider, address) = self.look(cx).await?;
         // From here on it is watched: what somebody changes meanwhile has a reason that this run does not know.

@@ -28,6 +28,23 @@ pub struct Bind<'a> {
     pub if_source_lost: crate::plan::IfSourceLost,
     /// Where the plan's file lies: relative paths in it are relative to this.
     pub folder: &'a std::path::Path,
+    /// What a run that goes on has copies of, by where the originals lay.
+    pub copies: &'a std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>,
+}
+
+impl Bind<'_> {
+    /// A local file of the plan: the run's own copy before the person's.
+    pub fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+        match self.copies.get(&super::services::straight(path)) {
+            Some(copy) => Ok(copy.clone()),
+            None => std::fs::read(path),
+        }
+    }
+
+    /// Whether there is such a file.
+    pub fn has_file(&self, path: &std::path::Path) -> bool {
+        self.copies.contains_key(&super::services::straight(path)) || path.is_file()
+    }
 }
 
 /// The arguments of a kind, decoded; from the type comes everything else.
@@ -48,6 +65,8 @@ pub trait Verb: DeserializeOwned + JsonSchema + Send + 'static {
     const WAITS: bool = false;
     /// Runs text that a person wrote, also to look: nobody can say what that does, so a preview leaves it alone.
     const OWN_SCRIPT: bool = false;
+    /// The arguments that are shell scripts: nothing is ever filled into them.
+    const SCRIPTS: &'static [&'static str] = &[];
     /// The beginnings of the notes with which another run can go on with what this kind made; without any it begins anew.
     const ADOPTS: &'static [&'static str] = &[];
     /// How long it usually takes, for a prediction while there are no runs to learn from.
@@ -84,6 +103,8 @@ pub struct Kind {
     pub waits: bool,
     /// See [`Verb::OWN_SCRIPT`].
     pub own_script: bool,
+    /// See [`Verb::SCRIPTS`].
+    pub scripts: &'static [&'static str],
     /// See [`Verb::ADOPTS`].
     pub adopts: &'static [&'static str],
     /// See [`Verb::TAKES`].
@@ -106,6 +127,7 @@ impl Kind {
             takes_verify: V::TAKES_VERIFY,
             waits: V::WAITS,
             own_script: V::OWN_SCRIPT,
+            scripts: V::SCRIPTS,
             adopts: V::ADOPTS,
             takes: V::TAKES,
             schema: schema_of::<V>,

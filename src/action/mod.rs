@@ -7,11 +7,15 @@ mod approve;
 mod ask_dns;
 mod backups;
 mod check_backups;
+mod check_command;
 mod check_dns;
 mod check_http;
 mod check_redis;
 mod check_sql;
 mod check_tcp;
+mod check_tls;
+mod compose_up;
+mod config_files;
 mod context;
 mod data_checks;
 mod data_kinds;
@@ -24,16 +28,23 @@ mod firewall_apply;
 mod first_contact;
 mod gate;
 mod host_job;
+mod host_packages;
 mod host_put;
+mod host_reboot;
+mod host_render;
 mod host_run;
+mod host_script;
 mod host_server;
 mod host_service;
+mod host_wait;
 mod hosts;
 mod ip_assign;
 mod kind_table;
 mod limits;
 mod new_server;
 mod notify;
+mod own_script;
+mod placed_file;
 mod rehearsal;
 mod server_create;
 mod server_delete;
@@ -44,8 +55,10 @@ mod server_power;
 mod server_snapshot;
 mod services;
 mod snapshot_choice;
+mod template_file;
 mod wait;
 
+pub use check_backups::examine as backups_of;
 pub use context::{ADOPTED, ADOPTED_ATTEMPTS, Context, Given, Person, Record, StepNotes};
 pub use egress::{Dropped, Egress, dropped};
 pub use hosts::{HostFacts, Hosts, Reach};
@@ -299,6 +312,11 @@ pub trait Look: Send + Sync {
     fn takes(&self) -> Option<std::time::Duration> {
         None
     }
+
+    /// See [`Action::files`].
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        Vec::new()
+    }
 }
 
 #[async_trait]
@@ -354,6 +372,17 @@ impl<T: Look> Action for T {
             format!("only looked: {saw}"),
         ))
     }
+
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        Look::files(self)
+    }
+}
+
+/// SHA-256 as sha256sum(1) writes it.
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A host that an argument names must be in the inventory or be made by an earlier step.
@@ -390,15 +419,23 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<server_power::ServerPower>(),
     Kind::of::<firewall_apply::FirewallApply>(),
     Kind::of::<host_run::HostRun>(),
+    Kind::of::<host_script::HostScript>(),
     Kind::of::<host_put::HostPut>(),
+    Kind::of::<host_render::HostRender>(),
+    Kind::of::<host_packages::HostPackages>(),
     Kind::of::<host_service::HostService>(),
+    Kind::of::<host_wait::HostWait>(),
+    Kind::of::<host_reboot::HostReboot>(),
+    Kind::of::<compose_up::ComposeUp>(),
     Kind::of::<dataset_restore::DatasetRestore>(),
     Kind::of::<dataset_verify::DatasetVerify>(),
     Kind::of::<check_backups::CheckBackups>(),
     Kind::of::<check_http::CheckHttp>(),
     Kind::of::<check_tcp::CheckTcp>(),
+    Kind::of::<check_tls::CheckTls>(),
     Kind::of::<check_sql::CheckSql>(),
     Kind::of::<check_redis::CheckRedis>(),
+    Kind::of::<check_command::CheckCommand>(),
     Kind::of::<check_dns::CheckDns>(),
     Kind::of::<dns_switch::DnsSwitch>(),
     Kind::of::<check_dns::DnsWait>(),
@@ -410,20 +447,12 @@ pub const KINDS: &[Kind] = &[
 
 /// Kinds that the language names and this version does not carry out yet.
 pub const LATER: &[&str] = &[
-    "host.script",
-    "host.render",
-    "host.packages",
-    "host.wait",
-    "host.reboot",
     "dataset.backup",
     "dataset.prune",
     "dataset.replicate",
     "postgres.promote",
     "postgres.standby",
     "postgres.table",
-    "compose.up",
-    "check.tls",
-    "check.command",
     "dns.ttl",
 ];
 

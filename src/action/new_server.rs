@@ -508,8 +508,10 @@ impl Action for NewServer {
         }
         let facts = self.facts(cx, &server)?;
         cx.services.hosts.add(facts.clone())?;
-        let said = first_contact::greet(cx, &self.role).await?;
-        first_contact::prove_dead(cx, &facts, Self::bootstrap_pins(cx)).await?;
+        let (said, ()) = tokio::try_join!(
+            first_contact::greet(cx, &self.role),
+            first_contact::prove_dead(cx, &facts, Self::bootstrap_pins(cx)),
+        )?;
         let verified = Verified::seen(format!("{} at {}", server.name, rung.account), "running")
             .and(format!("ssh to {}", facts.address), said)
             .and("the bootstrap host key", "is refused after its rotation")

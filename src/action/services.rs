@@ -53,14 +53,23 @@ pub struct Services {
 }
 
 impl Services {
-    /// A local file of the plan: the run's own copy, made when it began, before the person's.
-    pub fn read_file(&self, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    /// Where a local file of the plan is read: the run's own copy, made when it began, before the person's.
+    pub fn copy_of(&self, path: &std::path::Path) -> std::path::PathBuf {
         let copy = self
             .folder
             .join("files")
-            .join(path.strip_prefix("/").unwrap_or(path));
-        let from = if copy.is_file() { copy.as_path() } else { path };
-        std::fs::read(from).map_err(|error| {
+            .join(straight(path).strip_prefix("/").unwrap_or(path));
+        if copy.is_file() {
+            copy
+        } else {
+            path.to_path_buf()
+        }
+    }
+
+    /// The content of a local file of the plan.
+    pub fn read_file(&self, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+        let from = self.copy_of(path);
+        std::fs::read(&from).map_err(|error| {
             Failure::from_error(
                 Reason::NotFound,
                 &format!("reading {}", from.display()),
@@ -123,4 +132,18 @@ impl Services {
 
 fn absent(what: &str, name: &str) -> Failure {
     Failure::new(Reason::NotFound, format!("no {what} is called `{name}`"))
+}
+
+/// The path without `..`: so copies of files are named.
+pub(super) fn straight(path: &std::path::Path) -> std::path::PathBuf {
+    let mut out = std::path::PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
 }

@@ -20,6 +20,7 @@ use crate::secret::Mask;
 use crate::state::{Return, RunState, StepState};
 
 /// A run whose estate is to be gone on with.
+#[derive(Clone)]
 pub struct Older {
     folder: RunFolder,
     state: RunState,

@@ -9,11 +9,12 @@ use jiff::SignedDuration;
 use super::conduct::Conduct;
 use super::enter::enter_world_of;
 use super::failure::Outcome;
-use super::here::{person, state_folder};
+use super::here::state_folder;
 use super::inject::{self, Inject};
-use super::run::{add_files, agreed, approved, inputs};
+use super::run::{approved, inputs};
 use super::sources::{Reader, absolute};
-use super::{Common, preview, problems, report, runtime, say, services};
+use super::start::agreed;
+use super::{Common, header, preview, problems, report, runtime, say, services};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::event::{Drill, Header};
 use crate::ids::RunId;
@@ -53,18 +54,18 @@ pub struct DrillPlan {
 impl DrillPlan {
     /// Carries it out.
     pub fn run(self, common: &Common) -> Outcome {
-        let texts = Reader::of_person().plan(&self.plan, common)?;
+        let given = inputs(&self.input)?;
+        let texts = Reader::of_person().plan(&self.plan, &given, common)?;
         enter_world_of(&texts.sources.inventory)?;
         let run = RunId::generate();
         let mut files = texts.files;
-        let given = inputs(&self.input)?;
         let program = Program::bind(texts.sources, Mode::Drill, run.clone(), &given)?;
         let warnings = texts.warnings.into_iter().chain(program.warnings.clone());
         let warnings: Vec<_> = warnings.collect();
         if !warnings.is_empty() && !common.quiet {
             say(&problems::render(&warnings, true));
         }
-        add_files(&program, &mut files)?;
+        header::add_files_of(&program, &mut files)?;
         let approved = approved(&self.approve, &program)?;
         let program = Arc::new(program);
         let work = inject::work(program.clone(), &self.inject)?;
@@ -78,33 +79,22 @@ impl DrillPlan {
         };
         let state = state_folder(common.state.clone())?;
         let header = Header {
-            format: crate::journal::FORMAT,
-            run: run.clone(),
-            plan: program.plan().name.clone(),
-            description: program.plan().description.clone().unwrap_or_default(),
             mode: Mode::Drill,
-            estate: program.inventory().name.clone(),
-            by: person(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            // A drill asks what it would cost if it were lost now.
-            lost_at: now,
-            lost_at_is_default: true,
-            objectives: program.objectives(),
-            health: program.health_rule(),
-            files: preview::hashes(&files),
-            inputs: program.inputs().clone(),
-            steps: program.steps().to_vec(),
-            approved: approved.iter().map(|(step, _)| step.clone()).collect(),
-            adopts: None,
             drill: Some(drill.clone()),
-            plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
-            inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
-            provider_paths: texts
-                .named
-                .providers
-                .iter()
-                .map(|path| path.to_string_lossy().into_owned())
-                .collect(),
+            ..header::of(
+                &program,
+                header::Beginning {
+                    run: run.clone(),
+                    // A drill asks what it would cost if it were lost now.
+                    lost_at: None,
+                    now,
+                    approved: approved.iter().map(|(step, _)| step.clone()).collect(),
+                    adopts: None,
+                    plan: absolute(&self.plan)?,
+                    named: &texts.named,
+                    files: &files,
+                },
+            )
         };
         if self.dry_run {
             let wanted = preview::Wanted {

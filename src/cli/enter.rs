@@ -20,7 +20,9 @@ pub fn enter_world(name: &str) -> Result<(), CliError> {
     }
     let folders = Folders::below(&state_home()?, &cache_home()?);
     let world = World::get(name, &folders).map_err(|error| {
-        CliError::new(USAGE, crate::kind::chain(&error)).hint(format!("dr-plan sandbox up {name}"))
+        CliError::new(USAGE, crate::kind::chain(&error)).hint(format!(
+            "dr-plan sandbox up {name} --estate shop brings it up with the shop of the examples"
+        ))
     })?;
     let here = std::env::current_dir()
         .map_err(|error| CliError::new(USAGE, format!("the working folder: {error}")))?;

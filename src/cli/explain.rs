@@ -51,7 +51,7 @@ impl Explain {
         let Some(plan) = &self.plan else {
             return Ok(OK);
         };
-        let texts = Reader::of_person().plan(plan, common)?;
+        let texts = Reader::of_person().plan(plan, &BTreeMap::new(), common)?;
         let program = Program::bind(
             texts.sources,
             Mode::Failover,

@@ -4,12 +4,14 @@ mod adopt;
 mod afterwards;
 mod approve;
 mod ask;
+mod check;
 mod conduct;
 mod drill;
 mod earlier;
 mod enter;
 mod explain;
 mod failure;
+mod header;
 mod here;
 mod inject;
 mod logs;
@@ -28,6 +30,7 @@ mod schema;
 mod services;
 mod sources;
 mod ssh;
+mod start;
 mod status;
 mod taking_down;
 mod tell;
@@ -99,6 +102,7 @@ pub(crate) enum Colour {
 enum Command {
     Validate(validate::Validate),
     Explain(explain::Explain),
+    Check(check::Check),
     Schema(schema::SchemaOf),
     Run(run::Run),
     Drill(drill::DrillPlan),
@@ -171,6 +175,7 @@ fn dispatch(cli: Cli) -> Outcome {
     match cli.command {
         Command::Validate(command) => command.run(&common),
         Command::Explain(command) => command.run(&common),
+        Command::Check(command) => command.run(&common),
         Command::Schema(command) => command.run(&common),
         Command::Run(command) => command.run(&common),
         Command::Drill(command) => command.run(&common),

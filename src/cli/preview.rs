@@ -10,7 +10,9 @@ use super::adopt::Older;
 use super::failure::{CliError, JOURNAL, OK, Outcome, PROBLEMS, STOPPED, USAGE};
 use super::{Common, print, runtime, say, services};
 use crate::clock::Clock;
-use crate::engine::{Basis, Foreseen, PREVIEW_FORMAT, Preview, Would, differences, preview};
+use crate::engine::{
+    Basis, Foreseen, PREVIEW_FORMAT, Preview, Readiness, Would, backups_ready, differences, preview,
+};
 use crate::event::Header;
 use crate::ids::RunId;
 use crate::journal::{Hash, RunFolder};
@@ -46,6 +48,15 @@ struct Saved {
 
 /// Looks, with services of its own that are gone afterwards.
 pub fn look(wanted: Wanted<'_>) -> Result<Preview, CliError> {
+    look_at(wanted, false).map(|(preview, _)| preview)
+}
+
+/// The same, with how the plan's datasets stand, for the screen before a start.
+pub fn look_at_start(wanted: Wanted<'_>) -> Result<(Preview, Vec<Readiness>), CliError> {
+    look_at(wanted, true)
+}
+
+fn look_at(wanted: Wanted<'_>, with_backups: bool) -> Result<(Preview, Vec<Readiness>), CliError> {
     let Wanted {
         program,
         mut header,
@@ -56,12 +67,8 @@ pub fn look(wanted: Wanted<'_>) -> Result<Preview, CliError> {
     header.mode = Mode::Preview;
     let earlier = earlier_runs(state, &header);
     let mask = Mask::default();
-    // Connections need a folder. It is not the run's: there is none.
-    let folder = tempfile::Builder::new()
-        .prefix("dr-plan-preview-")
-        .tempdir()
-        .map_err(|error| CliError::new(USAGE, format!("making a folder: {error}")))?;
     let found = runtime()?.block_on(async {
+        let folder = services::passing_folder()?;
         let mut services = services::build(services::Wanted {
             inventory: program.inventory().clone(),
             accounts: program.accounts(),
@@ -82,11 +89,20 @@ pub fn look(wanted: Wanted<'_>) -> Result<Preview, CliError> {
             None => Vec::new(),
         };
         let work: Arc<dyn Work> = program.clone();
-        let found = preview(&work, header, known, &services, &earlier).await;
+        let datasets = if with_backups {
+            program.datasets()
+        } else {
+            Default::default()
+        };
+        let (found, backups) = tokio::join!(
+            preview(&work, header, known, &services, &earlier),
+            backups_ready(&services, &datasets)
+        );
         for host in services.hosts.all() {
             host.disconnect().await;
         }
-        found.map_err(|error| CliError::new(super::failure::BUG, error.to_string()))
+        let found = found.map_err(|error| CliError::new(super::failure::BUG, error.to_string()))?;
+        Ok::<_, CliError>((found, backups))
     })?;
     // Drawn over everything at once: what providers and hosts say may hold anything.
     let text = mask.clean(&serde_json::to_string(&found).unwrap_or_default());

@@ -314,12 +314,19 @@ async fn tell(ledger: &Ledger, account: &str, leftover: &Leftover, proof: &str) 
     }
 }
 
+/// The accounts of an inventory, whose world is entered before they can be used.
+fn of_inventory(reader: Reader, path: &Path, common: &Common) -> Result<Accounts, CliError> {
+    let (inventory, accounts) = reader.inventory(path, common)?;
+    enter_world_of(&inventory)?;
+    Ok(accounts)
+}
+
 /// The accounts that are asked: of an inventory, of a folder, or of the drills that were begun on this machine.
 fn accounts(common: &Common, state: &Path) -> Result<Accounts, CliError> {
-    let mut reader = Reader::of_person();
+    let reader = Reader::of_person();
     let accounts = match (&common.inventory, &common.providers) {
         (None, Some(folder)) => reader.accounts(folder)?,
-        (Some(inventory), _) => reader.inventory(inventory, common, enter_world_of)?,
+        (Some(inventory), _) => of_inventory(reader, inventory, common)?,
         (None, None) => {
             let drills = RunFolder::list(state)?;
             let headers = drills.iter().filter_map(|found| match &found.header {
@@ -331,7 +338,7 @@ fn accounts(common: &Common, state: &Path) -> Result<Accounts, CliError> {
                 .collect();
             let known: Vec<&String> = known.into_iter().collect();
             match known.as_slice() {
-                [one] => reader.inventory(Path::new(one), common, enter_world_of)?,
+                [one] => of_inventory(reader, Path::new(one), common)?,
                 [] => {
                     let words = "no drill was begun on this machine: say whose accounts to ask";
                     return Err(

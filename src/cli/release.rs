@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::afterwards::Afterwards;
 use super::failure::{CliError, FAILED, OK, Outcome, PROBLEMS};
-use super::run::agreed;
+use super::start::agreed;
 use super::{Common, print, say};
 use crate::engine::{keepers, release};
 use crate::event::RunResult;

@@ -1,6 +1,7 @@
 //! `dr-plan resume`: goes on with a run from its journal: attaches to what still runs on hosts, settles what is in doubt
 //! by looking, and tries failed steps again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -269,6 +270,6 @@ pub fn read_back(
     let state =
         RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
     let plan = PathBuf::from(&state.header.plan_path);
-    let texts = Reader::of_run(folder, &state.header)?.plan(&plan, common)?;
+    let texts = Reader::of_run(folder, &state.header)?.plan(&plan, &BTreeMap::new(), common)?;
     Ok((state, texts))
 }

@@ -8,17 +8,17 @@ use clap::Args;
 
 use super::conduct::Conduct;
 use super::enter::enter_world_of;
-use super::failure::{CliError, Outcome, PROBLEMS, USAGE};
+use super::failure::{CliError, Outcome, USAGE};
 use super::here::{person, state_folder};
 use super::inject::{self, Inject};
-use super::sources::{Reader, absolute, inside};
+use super::sources::{Reader, absolute};
 use super::{Common, runtime, say};
-use super::{adopt, earlier, preview, problems, report, services};
+use super::{adopt, earlier, header, preview, problems, report, services, start};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::event::Header;
 use crate::ids::{RunId, StepId};
 use crate::journal::{Estates, FileEstates, Ledger, Owner, Parts, RunFolder};
-use crate::kind::{Effect, Mode};
+use crate::kind::Mode;
 use crate::program::Program;
 use crate::sandbox::world::World;
 use crate::secret::Mask;
@@ -63,10 +63,10 @@ pub struct Run {
 impl Run {
     /// Carries it out.
     pub fn run(self, common: &Common) -> Outcome {
-        let texts = Reader::of_person().plan(&self.plan, common)?;
+        let given = inputs(&self.input)?;
+        let texts = Reader::of_person().plan(&self.plan, &given, common)?;
         enter_world_of(&texts.sources.inventory)?;
         let run = RunId::generate();
-        let given = inputs(&self.input)?;
         let mut files = texts.files;
         let program = Program::bind(texts.sources, Mode::Failover, run.clone(), &given)?;
         let warnings: Vec<_> = texts
@@ -77,7 +77,7 @@ impl Run {
         if !warnings.is_empty() && !common.quiet {
             say(&problems::render(&warnings, true));
         }
-        add_files(&program, &mut files)?;
+        header::add_files_of(&program, &mut files)?;
         let approved = approved(&self.approve, &program)?;
         let program = Arc::new(program);
         let work = inject::work(program.clone(), &self.inject)?;
@@ -102,52 +102,37 @@ impl Run {
             Some(run) => Some(adopt::older(run, &state, &program)?),
             None => None,
         };
-        let header = Header {
-            format: crate::journal::FORMAT,
-            run: run.clone(),
-            plan: program.plan().name.clone(),
-            description: program.plan().description.clone().unwrap_or_default(),
-            mode: Mode::Failover,
-            estate: program.inventory().name.clone(),
-            by: person(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            lost_at: self.lost_at.unwrap_or(now),
-            lost_at_is_default: self.lost_at.is_none(),
-            objectives: program.objectives(),
-            health: program.health_rule(),
-            files: preview::hashes(&files),
-            inputs: program.inputs().clone(),
-            steps: program.steps().to_vec(),
-            approved: approved.iter().map(|(step, _)| step.clone()).collect(),
-            adopts: older.as_ref().map(|older| older.run().clone()),
-            drill: None,
-            plan_path: absolute(&self.plan)?.to_string_lossy().into_owned(),
-            inventory_path: texts.named.inventory.to_string_lossy().into_owned(),
-            provider_paths: texts
-                .named
-                .providers
-                .iter()
-                .map(|path| path.to_string_lossy().into_owned())
-                .collect(),
-        };
-        let look = |older| {
-            preview::look(preview::Wanted {
-                program: &program,
-                header: header.clone(),
-                older,
-                state: &state,
-                clock: clock.clone(),
-            })
+        let header = header::of(
+            &program,
+            header::Beginning {
+                run: run.clone(),
+                lost_at: self.lost_at,
+                now,
+                approved: approved.iter().map(|(step, _)| step.clone()).collect(),
+                adopts: older.as_ref().map(|older| older.run().clone()),
+                plan: absolute(&self.plan)?,
+                named: &texts.named,
+                files: &files,
+            },
+        );
+        let wanted = |older| preview::Wanted {
+            program: &program,
+            header: header.clone(),
+            older,
+            state: &state,
+            clock: clock.clone(),
         };
         if self.dry_run {
-            return preview::show_and_keep(look(older)?, &run, &state, common);
+            return preview::show_and_keep(preview::look(wanted(older))?, &run, &state, common);
         }
         let saved = match &self.preview {
             Some(path) => Some((preview::read(path)?, path)),
             None => None,
         };
         if !self.yes {
-            ask_to_start(&program, self.lost_at)?;
+            start::somebody_is_there()?;
+            let (found, backups) = preview::look_at_start(wanted(older.clone()))?;
+            start::ask(&program, &found, &backups, self.lost_at)?;
         }
         let estates = FileEstates::new(&state);
         let held = estates.take(
@@ -156,7 +141,7 @@ impl Run {
         )?;
         // Behind the lock: no other run can change the estate any more.
         if let Some((saved, path)) = &saved {
-            preview::compare(saved, &look(None)?, path)?;
+            preview::compare(saved, &preview::look(wanted(None))?, path)?;
         }
         let mask = Mask::default();
         let runtime = runtime()?;
@@ -209,21 +194,6 @@ impl Run {
             conduct.carry_through().await
         })
     }
-}
-
-/// The run keeps copies of the files that its steps read.
-pub fn add_files(program: &Program, files: &mut Vec<(String, Vec<u8>)>) -> Result<(), CliError> {
-    for path in &program.files {
-        let path = absolute(path)?;
-        let bytes = std::fs::read(&path).map_err(|error| {
-            CliError::new(PROBLEMS, format!("reading {}: {error}", path.display()))
-        })?;
-        let name = inside(&path);
-        if !files.iter().any(|(known, _)| *known == name) {
-            files.push((name, bytes));
-        }
-    }
-    Ok(())
 }
 
 /// `--approve` exists for rehearsals: it must not be able to open a gate of a real estate.
@@ -305,66 +275,4 @@ pub fn inputs(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
         }
     }
     Ok(inputs)
-}
-
-/// One screen before anything is touched; a real estate is named by hand.
-fn ask_to_start(program: &Program, lost_at: Option<Timestamp>) -> Result<(), CliError> {
-    let estate = &program.inventory().name;
-    let lost_at = match lost_at {
-        Some(at) => at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        None => "now, for nobody said when (--lost-at): RTO and RPO are counted from here".into(),
-    };
-    let mut screen = format!(
-        "\nestate   {estate}\nplan     {}\nlost at  {lost_at}\n",
-        program.plan().name
-    );
-    if !program.plan().assumes_lost.is_empty() {
-        let lost: Vec<&str> = program
-            .plan()
-            .assumes_lost
-            .iter()
-            .map(|(place, _)| place.as_str())
-            .collect();
-        screen.push_str(&format!("lost     {}\n", lost.join(", ")));
-    }
-    for (effect, words) in [
-        (Effect::Destroy, "will be destroyed"),
-        (Effect::Create, "will be created"),
-        (Effect::Write, "will be changed"),
-        (Effect::Traffic, "will move users"),
-        (Effect::Tell, "will be told"),
-    ] {
-        let steps: Vec<String> = program
-            .steps()
-            .iter()
-            .filter(|step| step.effect == effect && step.left_out.is_none())
-            .map(|step| format!("    {:<18} {}\n", step.id.as_str(), step.title))
-            .collect();
-        if !steps.is_empty() {
-            screen.push_str(&format!("{words}\n{}", steps.concat()));
-        }
-    }
-    say(&screen);
-    let sandbox = program.inventory().sandbox.is_some();
-    agreed(if sandbox { "yes" } else { estate.as_str() })
-}
-
-/// A person at this terminal types the word that makes it start.
-pub fn agreed(wanted: &str) -> Result<(), CliError> {
-    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        return Err(
-            CliError::new(USAGE, "nobody is there to say that it may start")
-                .hint("--yes answers this question, and only this one"),
-        );
-    }
-    say(&format!("\ntype `{wanted}` to start: "));
-    let mut line = String::new();
-    std::io::stdin()
-        .read_line(&mut line)
-        .map_err(|error| CliError::new(USAGE, format!("reading the answer: {error}")))?;
-    if line.trim() == wanted {
-        Ok(())
-    } else {
-        Err(CliError::new(PROBLEMS, "not started; nothing was touched"))
-    }
 }

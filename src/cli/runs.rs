@@ -71,12 +71,18 @@ impl Runs {
     }
 }
 
+/// Its checks refused the start, and no step was begun.
+fn never_began(state: &RunState) -> bool {
+    !state.refused.is_empty() && state.steps.iter().all(|step| step.started.is_none())
+}
+
 /// How a run stands, in a word or two.
 pub fn word(state: &RunState, live: bool) -> String {
     let forward = match (&state.result, live) {
         (Some((result, _)), _) => result.to_string(),
         (None, true) => "running".into(),
         (None, false) if state.back.word().is_some() => "stopped".into(),
+        (None, false) if never_began(state) => "refused, nothing was touched".into(),
         (None, false) => "stopped, can be resumed".into(),
     };
     match state.back.word() {

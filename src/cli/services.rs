@@ -212,6 +212,14 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
     Ok(services)
 }
 
+/// A folder for the connections of those who only look, gone with them.
+pub fn passing_folder() -> Result<tempfile::TempDir, CliError> {
+    tempfile::Builder::new()
+        .prefix("dr-plan-look-")
+        .tempdir()
+        .map_err(|error| plain("making a folder", &error))
+}
+
 /// What is missing before a run can begin is a problem of what people wrote or keep, not a failed recovery.
 fn unready(failure: Failure) -> CliError {
     let error = CliError::new(PROBLEMS, failure.message);

@@ -1,20 +1,22 @@
 //! The texts of a run: plan, inventory and provider files, from where the person keeps them or from the run's own copies.
 //! Both give the same places in messages and resolve relative paths alike; a resume reads what the run was begun with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Common;
-use super::failure::{CliError, JOURNAL, USAGE};
+use super::failure::{CliError, JOURNAL, PROBLEMS, USAGE};
 use crate::account::{self, Account};
 use crate::action::{KINDS, LATER};
 use crate::event::Header;
+use crate::ids::RunId;
 use crate::inventory;
 use crate::journal::RunFolder;
+use crate::kind::Mode;
 use crate::plan::{self, Kinds};
 use crate::problem::{Problem, Source};
-use crate::program::Sources;
+use crate::program::{Program, Sources, Unread};
 use crate::yaml;
 
 /// Reads texts and remembers them.
@@ -97,8 +99,14 @@ impl Reader {
         Ok(source)
     }
 
-    /// Reads a plan and all that it names.
-    pub fn plan(mut self, path: &Path, common: &Common) -> Result<Texts, CliError> {
+    /// Reads a plan and all that it names. When anything is wrong: all problems of all its texts, and of the steps bound
+    /// as far as they can be, with the values of the inputs that are `given`.
+    pub fn plan(
+        mut self,
+        path: &Path,
+        given: &BTreeMap<String, String>,
+        common: &Common,
+    ) -> Result<Texts, CliError> {
         let path = absolute(path)?;
         let shown = shorter(&path);
         let source = self.source(&shown)?;
@@ -108,72 +116,76 @@ impl Reader {
             known: &known,
             later: LATER,
         };
-        let mut problems = Vec::new();
-        let loaded = plan::read(&source, &folder, &kinds)
-            .map_err(|found| problems.extend(found))
-            .ok();
-        let own = || loaded.as_ref()?.plan.inventory.clone();
+        let examined = plan::examine(&source, &folder, &kinds);
+        let mut unread = Unread {
+            steps: examined.unread_steps.into_iter().collect(),
+            inputs: examined.unread_inputs.into_iter().collect(),
+            names: BTreeSet::new(),
+            problems: examined.problems,
+        };
+        let Some(plan) = examined.plan else {
+            return Err(unread.problems.into());
+        };
         let named = match &self.copies {
             Some(copies) => Some(copies.named.inventory.clone()),
-            None => common.inventory.clone().or_else(own),
+            None => common.inventory.clone().or(plan.inventory.clone()),
         };
         let Some(named) = named else {
-            if problems.is_empty() {
+            if !unread.is_broken() {
                 return Err(CliError::new(
                     USAGE,
                     format!("{} names no inventory", shown.display()),
                 )
                 .hint("inventory: FILE in the plan, or --inventory FILE"));
             }
-            return Err(problems.into());
+            return Err(unread.problems.into());
         };
-        let (inventory, accounts, providers) = match self.estate(&named, common) {
+        let estate = match self.estate(&named, common, &mut unread) {
             Ok(estate) => estate,
             Err(CliError::Problems(found)) => {
-                problems.extend(found);
-                return Err(problems.into());
+                unread.problems.extend(found);
+                None
             }
             Err(error) => return Err(error),
         };
-        let Some(loaded) = loaded else {
-            return Err(problems.into());
+        let Some((inventory, accounts, providers)) = estate else {
+            return Err(unread.problems.into());
         };
+        let copies = self.copies.map(|copies| copies.by_path);
+        let mut sources = Sources {
+            plan,
+            folder,
+            copies: copies.unwrap_or_default(),
+            inventory: Arc::new(inventory),
+            accounts,
+            unread: Unread::default(),
+        };
+        if unread.is_broken() {
+            sources.unread = unread;
+            // Binding only adds what else is wrong: texts with an error give no program.
+            return match Program::bind(sources, Mode::Failover, RunId::generate(), given) {
+                Err(problems) => Err(problems.into()),
+                Ok(_) => Err(CliError::new(PROBLEMS, "the plan has problems")),
+            };
+        }
         let files = self
             .read
             .into_iter()
             .map(|(path, bytes)| (inside(&path), bytes))
             .collect();
-        let sources = Sources {
-            plan: loaded.plan,
-            folder,
-            inventory: Arc::new(inventory),
-            accounts,
-        };
         Ok(Texts {
             sources,
             named: Named {
                 inventory: absolute(&named)?,
                 providers,
             },
-            warnings: loaded.warnings,
+            warnings: unread.problems,
             files,
         })
     }
 
-    /// The accounts of an inventory, whose world is entered before they can be used.
-    pub fn inventory(
-        &mut self,
-        path: &Path,
-        common: &Common,
-        enter: impl FnOnce(&inventory::Inventory) -> Result<(), CliError>,
-    ) -> Result<Accounts, CliError> {
-        let (inventory, accounts, _) = self.estate(path, common)?;
-        enter(&inventory)?;
-        Ok(accounts)
-    }
-
     /// The accounts of a folder of provider files.
-    pub fn accounts(&mut self, folder: &Path) -> Result<Accounts, CliError> {
+    pub fn accounts(mut self, folder: &Path) -> Result<Accounts, CliError> {
         let files = account::files(folder).map_err(|error| {
             CliError::new(USAGE, format!("--providers {}: {error}", folder.display()))
         })?;
@@ -187,11 +199,36 @@ impl Reader {
         Ok(accounts)
     }
 
-    /// Reads an inventory and the provider files that it names.
-    fn estate(&mut self, path: &Path, common: &Common) -> Result<Estate, CliError> {
+    /// Reads an inventory by itself, with its provider files.
+    pub fn inventory(
+        mut self,
+        path: &Path,
+        common: &Common,
+    ) -> Result<(Arc<inventory::Inventory>, BTreeMap<String, Account>), CliError> {
+        let mut unread = Unread::default();
+        match self.estate(path, common, &mut unread)? {
+            Some((inventory, accounts, _)) if !unread.is_broken() => {
+                Ok((Arc::new(inventory), accounts))
+            }
+            _ => Err(unread.problems.into()),
+        }
+    }
+
+    /// Reads an inventory and the provider files that it names. `None`: too little of them can be read to say more.
+    fn estate(
+        &mut self,
+        path: &Path,
+        common: &Common,
+        unread: &mut Unread,
+    ) -> Result<Option<Estate>, CliError> {
         let path = absolute(path)?;
         let source = self.source(&shorter(&path))?;
-        let inventory = inventory::read(&source, path.parent().unwrap_or(Path::new("/")))?;
+        let examined = inventory::examine(&source, path.parent().unwrap_or(Path::new("/")));
+        unread.problems.extend(examined.problems);
+        unread.names.extend(examined.unread);
+        let Some(inventory) = examined.inventory else {
+            return Ok(None);
+        };
         let files = match (&self.copies, &common.providers) {
             (Some(copies), _) => copies.named.providers.clone(),
             (None, Some(folder)) => account::files(folder).map_err(|error| {
@@ -204,29 +241,54 @@ impl Reader {
                 .collect(),
         };
         let mut paths = Vec::new();
-        let mut accounts = BTreeMap::new();
-        let mut problems = Vec::new();
+        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
+        let mut nameless = false;
         for file in files {
             let path = absolute(&file)?;
-            let source = self.source(&shorter(&path))?;
+            let source = match self.source(&shorter(&path)) {
+                Ok(source) => source,
+                Err(CliError::Problems(found)) => {
+                    unread.problems.extend(found);
+                    nameless = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             paths.push(path.clone());
             match account::read(&source, path.parent().unwrap_or(Path::new("/"))) {
-                Ok(account) => {
-                    if let Some(first) = accounts.insert(account.name.clone(), account) {
+                Ok(account) => match accounts.get(&account.name) {
+                    Some(first) => {
                         let words = format!("two provider files have the name `{}`", first.name);
-                        problems.push(Problem::error("same-name", &first.place, words));
+                        let problem = Problem::error("same-name", &account.place, words);
+                        let problem = problem.also(&first.place, "the other one");
+                        unread.problems.push(problem);
+                    }
+                    None => {
+                        accounts.insert(account.name.clone(), account);
+                    }
+                },
+                Err(found) => {
+                    unread.problems.extend(found);
+                    match account::name_in(&source) {
+                        Some(name) => _ = unread.names.insert(name),
+                        None => nameless = true,
                     }
                 }
-                Err(found) => problems.extend(found),
             }
         }
         let names: Vec<&str> = accounts.keys().map(String::as_str).collect();
-        problems.extend(inventory.check_accounts(&names));
-        if problems.is_empty() {
-            Ok((inventory, accounts, paths))
-        } else {
-            Err(problems.into())
+        let unknown = inventory.check_accounts(&names);
+        // A file that does not say its name may be any of those that are missing.
+        if nameless {
+            return Ok(None);
         }
+        let of_unread = |problem: &Problem| {
+            let mut names = unread.names.iter();
+            names.any(|name| problem.message.contains(&format!("`{name}`")))
+        };
+        let unknown: Vec<Problem> = unknown.into_iter().filter(|one| !of_unread(one)).collect();
+        unread.problems.extend(unknown);
+        Ok(Some((inventory, accounts, paths)))
     }
 }
 

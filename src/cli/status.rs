@@ -94,6 +94,13 @@ fn table(state: &RunState, live: bool) -> String {
         ]);
     }
     text.push_str(&format!("{table}\n"));
+    for (step, failure) in &state.refused {
+        let at = step.as_ref().map_or(String::new(), |id| format!("{id}: "));
+        text.push_str(&format!("refused: {at}{}\n", failure.message));
+        if let Some(hint) = &failure.hint {
+            text.push_str(&format!(" hint: {hint}\n"));
+        }
+    }
     if let Some((why, hint)) = &state.stopped {
         text.push_str(&format!("stopped: {why}\n"));
         for line in hint.iter().flat_map(|hint| hint.lines()) {

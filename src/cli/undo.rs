@@ -11,7 +11,7 @@ use super::failure::{EXCEPTIONS, FAILED, OK, Outcome, STOPPED};
 use super::here::person;
 use super::inject::{self, Inject};
 use super::logs::step_of;
-use super::run::agreed;
+use super::start::agreed;
 use super::taking_down;
 use super::{Common, print, say};
 use crate::engine::{BackStep, UndoEnding, Undoing, Way, way_back};

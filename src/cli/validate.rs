@@ -61,7 +61,7 @@ fn check(
     given: &BTreeMap<String, String>,
     common: &Common,
 ) -> Result<(usize, Vec<Problem>), CliError> {
-    let texts = Reader::of_person().plan(plan, common)?;
+    let texts = Reader::of_person().plan(plan, given, common)?;
     let program = Program::bind(texts.sources, Mode::Failover, RunId::generate(), given)?;
     let mut warnings = texts.warnings;
     warnings.extend(program.warnings.iter().cloned());

@@ -171,6 +171,7 @@ pub async fn deliver(
                             to: format!("{folder}/{name}"),
                             owner: run_as.map(str::to_string),
                             mode: 0o600,
+                            keep: None,
                         })
                         .await?;
                 }

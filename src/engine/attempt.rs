@@ -208,8 +208,18 @@ async fn look_until(
 ) -> Result<Verified, Failure> {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut said = String::new();
+    let mut last: Option<Failure> = None;
     loop {
-        let failure = match action.verify(cx).await {
+        // When the time ends in the middle of a look, what the one before it saw says more than that the time is over.
+        let room = clock.left().saturating_sub(Duration::from_millis(50));
+        let came = match last.take() {
+            Some(seen) if !once => match tokio::time::timeout(room, action.verify(cx)).await {
+                Ok(came) => came,
+                Err(_) => return Err(seen),
+            },
+            _ => action.verify(cx).await,
+        };
+        let failure = match came {
             Ok(verified) => return Ok(verified),
             Err(failure) => failure,
         };
@@ -223,8 +233,9 @@ async fn look_until(
         }
         if failure.message != said {
             cx.log(format!("{NOT_YET}{}", failure.message));
-            said = failure.message;
+            said.clone_from(&failure.message);
         }
+        last = Some(failure);
         tokio::time::sleep(wait).await;
     }
 }

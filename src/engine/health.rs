@@ -154,7 +154,11 @@ async fn watch(shared: &Shared, rule: &HealthRule) -> Result<(), JournalError> {
                 .await
                 .map(drop);
         }
-        tokio::time::sleep(every).await;
+        // The last look of a series comes when it has held, not up to a pause later.
+        let due = green_since.map_or(every, |(since, _)| {
+            rule.hold.saturating_sub(since.elapsed())
+        });
+        tokio::time::sleep(due.min(every)).await;
     }
 }
 

@@ -9,6 +9,7 @@ pub mod hetzner;
 mod pace;
 mod policy;
 mod text;
+mod tls;
 
 pub use answer::{Answer, CallError, Refusal};
 pub use api::{Api, ApiSettings, Call, Credential};
@@ -16,3 +17,4 @@ pub use client::{HttpError, HttpOptions, Redirects, http_client};
 pub use failure::ServiceError;
 pub use pace::Pace;
 pub use policy::Policy;
+pub use tls::{Shown, TlsError, TlsQuestion, certificate};

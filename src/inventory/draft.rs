@@ -1,6 +1,7 @@
 //! The keys of an inventory as people write them: one source of truth for the JSON Schema, the check and the value.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -173,7 +174,7 @@ pub(super) struct AgeText {
 /// Something that must come back.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["config", "mysql", "sqlite", "keep", "copies", "schedule"]))]
+#[schemars(extend("x-later" = ["mysql", "sqlite", "keep", "copies", "schedule"]))]
 pub(super) struct DatasetText {
     /// A PostgreSQL database.
     pub postgres: Option<Postgres>,
@@ -181,6 +182,8 @@ pub(super) struct DatasetText {
     pub redis: Option<Redis>,
     /// A tree of files.
     pub files: Option<Files>,
+    /// Files of configuration.
+    pub config: Option<Config>,
     /// Where its backups lie; the first that has what is wanted serves.
     #[serde(default)]
     pub backups: Vec<BackupText>,
@@ -238,6 +241,23 @@ pub struct Files {
     pub within: Option<String>,
 }
 
+/// Files of configuration, each in its own place.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The host that they lie on.
+    pub host: String,
+    /// Absolute paths of what comes back. Nothing else of a backup is taken.
+    pub files: Vec<String>,
+    /// A folder with templates, each at the path of its file: what it makes comes in place of what is in the backup.
+    pub templates: Option<PathBuf>,
+    /// What templates may name, besides `host.name`, `host.address` and the `values` of the step. Never a secret.
+    #[serde(default)]
+    pub values: serde_json::Map<String, serde_json::Value>,
+    /// The service's own checker, a script such as `nginx -t`; it sees all the files in their places before anybody else does.
+    pub check: Option<String>,
+}
+
 /// Where backups of a dataset lie.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -271,7 +291,7 @@ pub enum Form {
     Custom,
     /// redis: an RDB file.
     Rdb,
-    /// files: a tar archive.
+    /// files, config: a tar archive.
     Tar,
 }
 

@@ -32,9 +32,33 @@ pub fn load(path: &Path) -> Result<Inventory, Vec<Problem>> {
 
 /// The same from a text; paths in it are relative to `folder`.
 pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Inventory, Vec<Problem>> {
+    let examined = examine(source, folder);
+    match examined.inventory {
+        Some(inventory) if examined.problems.is_empty() => Ok(inventory),
+        _ => Err(examined.problems),
+    }
+}
+
+/// An inventory as far as it could be read, so that what goes with it can be looked at too.
+#[derive(Debug)]
+pub struct Examined {
+    /// What could be read; nothing when the text is no inventory at all.
+    pub inventory: Option<Inventory>,
+    /// Everything that was written with a name and is not in it: hosts, datasets, stores, ...
+    pub unread: Vec<String>,
+    /// Everything that is wrong, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and checks a text, and gives also what is left of one with errors.
+pub fn examine(source: &Arc<Source>, folder: &Path) -> Examined {
     let (root, mut problems) = yaml::parse(source);
     let Some(root) = root else {
-        return Err(problems);
+        return Examined {
+            inventory: None,
+            unread: Vec::new(),
+            problems,
+        };
     };
     problems.extend(schema().check(&root, Templates::Refused));
     let mut draft = Draft {
@@ -48,10 +72,23 @@ pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Inventory, Vec<Proble
     let inventory = draft.inventory(source);
     let mut problems = draft.problems;
     problems.sort_by_key(|problem| problem.labels.first().map_or(0, |(place, _)| place.start));
-    if problems.is_empty() {
-        Ok(inventory)
-    } else {
-        Err(problems)
+    let mut unread = Vec::new();
+    let mut compare = |part: &str, read: &dyn Fn(&str) -> bool| {
+        let written = root.get(part).map(Node::entries).unwrap_or_default();
+        let names = written.iter().filter_map(|(name, _)| name.as_str());
+        unread.extend(names.filter(|name| !read(name)).map(str::to_string));
+    };
+    compare("hosts", &|name| inventory.hosts.contains_key(name));
+    compare("stores", &|name| inventory.stores.contains_key(name));
+    compare("keys", &|name| inventory.keys.contains_key(name));
+    compare("datasets", &|name| inventory.datasets.contains_key(name));
+    compare("domains", &|name| inventory.domains.contains_key(name));
+    compare("notify", &|name| inventory.notify.contains_key(name));
+    compare("people", &|name| inventory.people.contains_key(name));
+    Examined {
+        inventory: Some(inventory),
+        unread,
+        problems,
     }
 }
 
@@ -269,8 +306,13 @@ impl<'a> Draft<'a> {
             self.check_files(node.get("files").unwrap_or(node), &files);
             kinds.push(DatasetKind::Files(files));
         }
+        if let Some(mut config) = text.config {
+            self.check_config(node.get("config").unwrap_or(node), &config);
+            config.templates = config.templates.map(|folder| self.folder.join(folder));
+            kinds.push(DatasetKind::Config(config));
+        }
         let kind = match kinds.len() {
-            0 => return self.no_kind(key, node, "postgres`, `redis` or `files"),
+            0 => return self.no_kind(key, node, "postgres`, `redis`, `files` or `config"),
             1 => kinds.remove(0),
             _ => return self.two_kinds(node, kinds[0].word(), kinds[1].word()),
         };
@@ -302,14 +344,49 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Each path means one file, each value one text.
+    fn check_config(&mut self, node: &Node, config: &super::Config) {
+        let written = node.get("files").map(Node::items).unwrap_or_default();
+        if written.is_empty() {
+            let place = node.place_of("files");
+            let words = "a configuration without a file";
+            self.problems
+                .push(Problem::error("wrong-value", place, words));
+        }
+        for (at, path) in config.files.iter().enumerate() {
+            let place = written.get(at).map_or(&node.place, |one| &one.place);
+            let words = if !path.strip_prefix('/').is_some_and(plain) {
+                "this is no absolute path of a file, without `..`"
+            } else if config.files[..at].contains(path) {
+                "this file is listed twice"
+            } else {
+                continue;
+            };
+            self.problems
+                .push(Problem::error("wrong-value", place, words));
+        }
+        let values = node.get("values").unwrap_or(node);
+        for (name, value) in &config.values {
+            if value.to_string().contains("{{") {
+                let words = "a reference stands in the `values` of the step that restores";
+                let problem = Problem::error("wrong-value", values.place_of(name), words);
+                self.problems.push(problem);
+            }
+        }
+        if config
+            .check
+            .as_ref()
+            .is_some_and(|check| check.trim().is_empty())
+        {
+            let place = node.place_of("check");
+            let words = "a check without a command lets everything through";
+            self.problems
+                .push(Problem::error("wrong-value", place, words));
+        }
+    }
+
     /// Paths that mean one place, and nothing that a shell or a program could read as something else.
     fn check_files(&mut self, node: &Node, files: &super::Files) {
-        let plain = |path: &str| {
-            !path.chars().any(char::is_control)
-                && path
-                    .split('/')
-                    .all(|part| !part.is_empty() && part != "." && part != "..")
-        };
         let inside = files.path.strip_prefix('/').unwrap_or_default();
         let mut wrong = |key: &str, words: &str| {
             let problem = Problem::error("wrong-value", node.place_of(key), words);
@@ -534,4 +611,12 @@ impl<'a> Draft<'a> {
         );
         None
     }
+}
+
+/// A path below something: every part is a name.
+fn plain(path: &str) -> bool {
+    !path.chars().any(char::is_control)
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
 }

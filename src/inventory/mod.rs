@@ -12,10 +12,10 @@ mod draft;
 mod load;
 
 pub use draft::{
-    Address, Compression, Files, Form, LocalStore, Moment, Person, Postgres, Redis, S3Store,
-    UrlStyle,
+    Address, Compression, Config, Files, Form, LocalStore, Moment, Person, Postgres, Redis,
+    S3Store, UrlStyle,
 };
-pub use load::{load, read};
+pub use load::{Examined, examine, load, read};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.
 #[derive(Debug, Clone)]
@@ -142,6 +142,15 @@ pub enum Key {
     AgeIdentity(SecretRef),
 }
 
+impl Key {
+    /// What opens the backups.
+    pub fn secret(&self) -> &SecretRef {
+        match self {
+            Self::GpgPassphrase(secret) | Self::AgeIdentity(secret) => secret,
+        }
+    }
+}
+
 /// Something that must come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
@@ -166,6 +175,8 @@ pub enum DatasetKind {
     Redis(Redis),
     /// A tree of files.
     Files(Files),
+    /// Files of configuration. The folder of templates is resolved.
+    Config(Config),
 }
 
 impl DatasetKind {
@@ -175,6 +186,7 @@ impl DatasetKind {
             Self::Postgres(_) => "postgres",
             Self::Redis(_) => "redis",
             Self::Files(_) => "files",
+            Self::Config(_) => "config",
         }
     }
 
@@ -183,7 +195,7 @@ impl DatasetKind {
         match self {
             Self::Postgres(_) => &[Form::Plain, Form::Custom],
             Self::Redis(_) => &[Form::Rdb],
-            Self::Files(_) => &[Form::Tar],
+            Self::Files(_) | Self::Config(_) => &[Form::Tar],
         }
     }
 }

@@ -58,6 +58,8 @@ pub fn gate_problem(with: &Node, place: &Place) -> Option<Problem> {
 
 pub(super) struct Examination<'a> {
     pub ids: HashSet<String>,
+    /// All inputs that were written, also those that cannot be read.
+    pub inputs: Vec<String>,
     pub kinds: &'a Kinds<'a>,
     pub problems: Vec<Problem>,
     /// How many more words are compared with all ids: in a long plan where every word is wrong that would take
@@ -70,7 +72,7 @@ pub(super) const MOST_SUGGESTIONS: usize = 100;
 
 impl Examination<'_> {
     pub fn plan(&mut self, plan: &mut Plan) {
-        let inputs: Vec<String> = plan.inputs.iter().map(|input| input.name.clone()).collect();
+        let inputs = self.inputs.clone();
         let finally: HashSet<String> = plan
             .finally
             .iter()

@@ -40,9 +40,40 @@ pub fn read(
     folder: &Path,
     kinds: &Kinds<'_>,
 ) -> Result<Loaded, Vec<Problem>> {
+    let examined = examine(source, folder, kinds);
+    let error = |problem: &Problem| problem.severity == Severity::Error;
+    match examined.plan {
+        Some(plan) if !examined.problems.iter().any(error) => Ok(Loaded {
+            plan,
+            warnings: examined.problems,
+        }),
+        _ => Err(examined.problems),
+    }
+}
+
+/// A plan as far as it could be read, so that the rest of it can be looked at too.
+#[derive(Debug)]
+pub struct Examined {
+    /// What could be read; nothing when the text is no plan at all.
+    pub plan: Option<Plan>,
+    /// The steps that were written and are not in it.
+    pub unread_steps: Vec<String>,
+    /// The inputs that were written and are not in it.
+    pub unread_inputs: Vec<String>,
+    /// Everything that is wrong, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and checks a text, and gives also what is left of one with errors.
+pub fn examine(source: &Arc<Source>, folder: &Path, kinds: &Kinds<'_>) -> Examined {
     let (root, mut problems) = yaml::parse(source);
     let Some(root) = root else {
-        return Err(problems);
+        return Examined {
+            plan: None,
+            unread_steps: Vec::new(),
+            unread_inputs: Vec::new(),
+            problems,
+        };
     };
     problems.extend(schema().check(&root, Templates::Refused));
     let mut draft = Draft {
@@ -59,8 +90,11 @@ pub fn read(
         strangers,
         ..
     } = draft;
+    let inputs = root.get("inputs").map(Node::entries).unwrap_or_default();
+    let inputs = inputs.iter().filter_map(|(name, _)| name.as_str());
     let mut check = check::Examination {
         ids,
+        inputs: inputs.map(str::to_string).collect(),
         kinds,
         problems,
         suggestions: check::MOST_SUGGESTIONS,
@@ -74,18 +108,32 @@ pub fn read(
     });
     let mut problems = check.problems;
     in_file_order(&mut problems);
-    match plan {
-        Some(plan)
-            if problems
+    let (read_steps, read_inputs): (HashSet<&str>, HashSet<&str>) = match &plan {
+        Some(plan) => (
+            plan.steps
                 .iter()
-                .all(|problem| problem.severity == Severity::Warning) =>
-        {
-            Ok(Loaded {
-                plan,
-                warnings: problems,
-            })
-        }
-        _ => Err(problems),
+                .chain(&plan.finally)
+                .map(|step| step.id.as_str())
+                .collect(),
+            plan.inputs
+                .iter()
+                .map(|input| input.name.as_str())
+                .collect(),
+        ),
+        None => Default::default(),
+    };
+    let without = |all: &mut dyn Iterator<Item = &String>, read: &HashSet<&str>| {
+        all.filter(|name| !read.contains(name.as_str()))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let unread_steps = without(&mut check.ids.iter(), &read_steps);
+    let unread_inputs = without(&mut check.inputs.iter(), &read_inputs);
+    Examined {
+        unread_steps,
+        unread_inputs,
+        problems,
+        plan,
     }
 }
 

@@ -24,7 +24,8 @@ pub use check::{Kinds, gate_problem};
 pub use draft::{IfSourceLost, InputKind, Objectives, OnFailure, Was};
 pub use graph::Graph;
 pub use input::Input;
-pub use load::{Loaded, load, read};
+pub use load::{Examined, Loaded, examine, load, read};
+pub use step::template_in_script;
 
 /// What should happen. Ids are unique, needs are known, references reach only what was needed, nothing waits for itself.
 #[derive(Debug, Clone)]

@@ -262,7 +262,7 @@ fn run(
 }
 
 /// Text of a person never becomes part of a shell command by substitution.
-fn template_in_script(script: &Node) -> Option<Problem> {
+pub fn template_in_script(script: &Node) -> Option<Problem> {
     let text = script.as_str().filter(|text| is_template(text))?;
     let from = text.find("{{")?;
     let to = text[from..]

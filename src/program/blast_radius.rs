@@ -175,7 +175,7 @@ pub(super) fn hosts(node: &Node) -> Vec<&Node> {
 }
 
 /// A text or a list of texts.
-fn texts(node: Option<&Node>) -> Vec<&Node> {
+pub(super) fn texts(node: Option<&Node>) -> Vec<&Node> {
     match node {
         Some(node) if node.as_str().is_some() => vec![node],
         Some(node) => node

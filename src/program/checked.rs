@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 
-use crate::action::{Action, Asked, Bind, Context, Cost, Move, Target, Verified, kind_of};
+use crate::action::{Action, Asked, Bind, Context, Cost, Kind, Move, Target, Verified, kind_of};
 use crate::kind::{Evidence, Failure, Finding, Observation};
+use crate::plan::template_in_script;
 use crate::problem::{Place, Problem};
 use crate::yaml::Node;
 
@@ -13,6 +14,27 @@ pub(super) struct Checked {
     pub(super) checks: Vec<Box<dyn Action>>,
 }
 
+/// Whether an entry of a `verify:` list is a check of its own, and not a question to the data of a dataset.
+pub(super) fn is_check(word: &str) -> bool {
+    word == "command" || word.starts_with("check.")
+}
+
+/// The kind behind an entry: `command` is short for `check.command`.
+pub(super) fn kind_behind(word: &str) -> Option<&'static Kind> {
+    match word {
+        "command" => kind_of("check.command"),
+        check if is_check(check) => kind_of(check),
+        _ => None,
+    }
+}
+
+/// The problems of arguments that are scripts and hold references: a value that becomes part of a script could become a
+/// command.
+pub(super) fn templates_in_scripts(kind: &Kind, args: &Node) -> Vec<Problem> {
+    let scripts = kind.scripts.iter().filter_map(|key| args.get(key));
+    scripts.filter_map(template_in_script).collect()
+}
+
 /// Binds one entry of a `verify:` or `health:` list.
 pub(super) fn bind_one(
     kind: &str,
@@ -20,11 +42,11 @@ pub(super) fn bind_one(
     bind: &Bind,
     place: &Place,
 ) -> Result<Box<dyn Action>, Vec<Problem>> {
-    match kind_of(kind) {
-        Some(found) if kind.starts_with("check.") => (found.bind)(with, bind).map(|(action, _)| action),
+    match kind_behind(kind) {
+        Some(found) => (found.bind)(with, bind).map(|(action, _)| action),
         _ => Err(vec![
             Problem::error("not-a-check", place, format!("`{kind}` cannot be checked here"))
-                .help("any `check.*` kind can; `sql`, `newest` and `rows` belong to the `verify` of a `dataset.restore`"),
+                .help("any `check.*` kind and `command` can; `sql`, `newest` and `rows` belong to the `verify` of a `dataset.restore`"),
         ]),
     }
 }
@@ -108,6 +130,7 @@ impl Action for Checked {
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {
-        self.action.files()
+        let checks = self.checks.iter().flat_map(|check| check.files());
+        self.action.files().into_iter().chain(checks).collect()
     }
 }

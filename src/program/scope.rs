@@ -1,7 +1,7 @@
 //! What references read: `steps.ID.FIELD`, `inputs.X`, `hosts.NAME.address`, `run.id`. Only what a step refers to
 //! is put together, so that a plan of ten thousand steps costs ten thousand small scopes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -18,17 +18,54 @@ pub(super) struct Scope<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) index: &'a HashMap<StepId, usize>,
     pub(super) outputs: &'a HashMap<usize, Output>,
+    /// Steps and inputs with a problem of their own: what refers to them is looked at with a value that stands in.
+    pub(super) unknown: &'a Unknown,
+}
+
+/// What has a problem of its own, and gives no value.
+#[derive(Debug, Default)]
+pub(super) struct Unknown {
+    pub(super) steps: BTreeSet<String>,
+    pub(super) inputs: BTreeSet<String>,
+}
+
+/// Nothing has.
+pub(super) static NONE: Unknown = Unknown {
+    steps: BTreeSet::new(),
+    inputs: BTreeSet::new(),
+};
+
+impl Unknown {
+    /// Whether a reference reads one of them.
+    pub(super) fn holds(&self, reference: &Reference) -> bool {
+        match reference.path.as_slice() {
+            [root, name, ..] if root == "steps" => self.steps.contains(name),
+            [root, name] if root == "inputs" => self.inputs.contains(name),
+            _ => false,
+        }
+    }
 }
 
 impl Scope<'_> {
     /// The values that these references read.
     pub(super) fn for_references(&self, references: &[Reference]) -> Value {
         let (mut steps, mut hosts) = (Map::new(), Map::new());
+        let mut inputs = self.inputs.clone();
         for reference in references {
             let [root, name, ..] = reference.path.as_slice() else {
                 continue;
             };
             match root.as_str() {
+                "steps" if self.unknown.holds(reference) => {
+                    let field = reference.path.get(2).map_or("", String::as_str);
+                    let outputs = steps
+                        .entry(name.clone())
+                        .or_insert_with(|| Value::Object(Map::new()));
+                    outputs[field] = stand_in(name, field);
+                }
+                "inputs" if self.unknown.holds(reference) => {
+                    inputs.insert(name.clone(), "".into());
+                }
                 "steps" => {
                     if let Some(output) = self
                         .index
@@ -50,10 +87,19 @@ impl Scope<'_> {
         }
         serde_json::json!({
             "steps": steps,
-            "inputs": self.inputs,
+            "inputs": inputs,
             "hosts": hosts,
             "run": { "id": self.run.as_str() },
         })
+    }
+}
+
+/// A value for an output that nobody knows. It only has to be of the right sort: what is found wrong with it is not said.
+fn stand_in(step: &str, field: &str) -> Value {
+    match field {
+        "ipv4" => "192.0.2.1".into(),
+        "ipv6" => "2001:db8::1".into(),
+        _ => step.into(),
     }
 }
 

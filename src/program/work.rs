@@ -150,6 +150,26 @@ impl Program {
             .collect()
     }
 
+    /// The datasets of the inventory that its steps name.
+    pub fn datasets(&self) -> BTreeSet<String> {
+        let steps = self.all_steps();
+        let named = steps.iter().flat_map(|step| {
+            let node = super::args::node(step);
+            ["dataset", "datasets"]
+                .into_iter()
+                .flat_map(|key| {
+                    super::blast_radius::texts(node.get(key))
+                        .into_iter()
+                        .cloned()
+                })
+                .collect::<Vec<_>>()
+        });
+        named
+            .filter_map(|node| node.as_str().map(str::to_string))
+            .filter(|name| self.sources.inventory.datasets.contains_key(name))
+            .collect()
+    }
+
     /// True outputs of the steps that are referred to; samples where there are none, if wanted.
     fn outputs(
         &self,
@@ -241,7 +261,12 @@ impl Work for Program {
         let is_one = |kind: &str| kind_of(kind).is_some_and(|kind| kind.own_script);
         let step = self.plan_step(self.at(step));
         // A look is made with all that its `verify:` adds to it.
-        is_one(kind) || step.verify.iter().any(|check| is_one(&check.kind))
+        is_one(kind)
+            || step
+                .verify
+                .iter()
+                .filter_map(|check| super::checked::kind_behind(&check.kind))
+                .any(|kind| kind.own_script)
     }
 
     fn readable(&self, text: &str) -> String {

@@ -18,6 +18,8 @@ const NAMES: f64 = 190.0;
 const WIDTH: f64 = 760.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 46.0;
+/// Room for the name of a line.
+const NAME_OF_LINE: f64 = 64.0;
 
 struct Axis {
     start: Timestamp,
@@ -88,34 +90,49 @@ pub(super) fn chart(report: &Report) -> String {
             y + 15.0
         );
     }
-    let mut mark = |at: Timestamp, class: &str, name: &str| {
-        if at >= axis.start && at <= report.last {
-            let x = axis.x(at);
-            let _ = write!(
-                svg,
-                "<g class=\"mark {class}\"><line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{}\" y2=\"{height}\"/><text x=\"{x:.1}\" y=\"12\">{name}</text></g>",
-                TOP - 8.0
-            );
-        }
-    };
+    let mut marks: Vec<(Timestamp, &str, String)> = Vec::new();
     if near && !report.lost_at_is_default {
-        mark(report.lost_at, "bad", "lost");
+        marks.push((report.lost_at, "bad", "lost".into()));
     }
     if let Some(at) = report.rto.healthy_since {
-        mark(at, "good", "healthy");
+        marks.push((at, "good", "healthy".into()));
     }
     if let Some(objective) = report.rto.objective
         && let Ok(span) = jiff::SignedDuration::try_from(objective.0)
         && let Ok(at) = report.lost_at.checked_add(span)
     {
-        mark(at, "fair", &format!("RTO {}", round(objective.0)));
+        marks.push((at, "fair", format!("RTO {}", round(objective.0))));
     }
+    marks.retain(|(at, ..)| *at >= axis.start && *at <= report.last);
+    lines(marks, &axis, height, &mut svg);
     svg.push_str("</svg><p class=\"faint\">Outlined steps are the chain that decided how long it took. Dashed parts waited for people.");
     if left_out > 0 {
         let _ = write!(svg, " {left_out} steps are not drawn.");
     }
     svg.push_str("</p>");
     svg
+}
+
+/// Lines across all steps, named above them; a name that would stand on the one before it goes up a lane.
+fn lines(mut marks: Vec<(Timestamp, &str, String)>, axis: &Axis, height: f64, svg: &mut String) {
+    const LANES: [f64; 2] = [21.0, 9.0];
+    marks.sort_by_key(|(at, ..)| *at);
+    let (mut before, mut lane) = (f64::NEG_INFINITY, 0);
+    for (at, class, name) in marks {
+        let x = axis.x(at);
+        lane = if x - before < NAME_OF_LINE {
+            (lane + 1) % LANES.len()
+        } else {
+            0
+        };
+        before = x;
+        let _ = write!(
+            svg,
+            "<g class=\"mark {class}\"><line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{}\" y2=\"{height}\"/><text x=\"{x:.1}\" y=\"{}\">{name}</text></g>",
+            TOP - 8.0,
+            LANES[lane]
+        );
+    }
 }
 
 /// More rows than this are no drawing any more.

@@ -96,6 +96,15 @@ const LEFT_OUT: &[&str] = &[
     "sudoers.d",
     "cloud",
     "ld.so.cache~",
+    // Where this machine gets its packages from, by which proxy and with which password, is its own business.
+    "apt/sources.list",
+    "apt/sources.list.d",
+    "apt/apt.conf",
+    "apt/apt.conf.d",
+    "apt/auth.conf",
+    "apt/auth.conf.d",
+    "apt/preferences",
+    "apt/preferences.d",
     "NetworkManager",
     "docker",
     "letsencrypt",
@@ -163,6 +172,11 @@ fn identity(etc: &Path) -> Result<(), BaseError> {
         "systemd/system/multi-user.target.wants",
         "ssl/private",
         "sudoers.d",
+        "apt/sources.list.d",
+        "apt/apt.conf.d",
+        "apt/auth.conf.d",
+        "apt/preferences.d",
+        "apt/keyrings",
     ] {
         let path = etc.join(folder);
         fs::create_dir_all(&path).map_err(at("making", &path))?;

@@ -168,6 +168,8 @@ pub struct ServicesStatus {
     pub names_api: String,
     /// The caching resolver.
     pub resolver: String,
+    /// The package repository.
+    pub packages: String,
     /// Where a runbook's messages go.
     pub messages: String,
     /// The file they are kept in.
@@ -376,6 +378,7 @@ fn told(services: &Services) -> ServicesStatus {
         names: at.names.to_string(),
         names_api: format!("http://{}", shown(at.names_api)),
         resolver: at.resolver.to_string(),
+        packages: format!("http://{}/", shown(at.packages)),
         messages: format!("http://{}/", shown(at.messages)),
         messages_file: messages.display().to_string(),
         secrets: secrets::FOLDER.to_owned(),

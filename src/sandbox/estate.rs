@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,9 @@ use super::hosts::Hosts;
 use super::machines::Machines as _;
 use super::names::{NamesError, TTL};
 use super::places;
-use super::secrets::WorldSecrets;
+use super::secrets::{FOLDER, WorldSecrets};
 use super::shop::{REDIS_SEED, SCHEMA, SEED};
+use super::shop_tls;
 use super::surroundings::{Services, ZONE};
 
 /// The estate's name.
@@ -63,6 +65,8 @@ pub enum EstateError {
     Names(#[from] NamesError),
     #[error("the estate's name server was taken away")]
     NoNames,
+    #[error("making the shop's certificate")]
+    Certificate(#[from] shop_tls::TlsError),
     #[error("writing {}", places::KNOWN_HOSTS)]
     KnownHosts(#[source] std::io::Error),
 }
@@ -77,6 +81,9 @@ pub async fn build(
     services: &Mutex<Services>,
     secrets: &WorldSecrets,
 ) -> Result<Estate, EstateError> {
+    let certified = tokio::task::spawn_blocking(|| {
+        shop_tls::certify(Path::new(FOLDER), Path::new(places::SHOP_AUTHORITY))
+    });
     let cloud = services.lock().await.hetzner.clone();
     let ask = async |what: &str, path: &str, body: Value| {
         let (status, answer) = cloud.ask("default", Method::POST, path, Some(body)).await;
@@ -94,7 +101,7 @@ pub async fn build(
     // One after the other: the order decides who gets which address.
     for (name, size, first_boot) in [
         (DATABASE, "cx33", database_first_boot()),
-        (WEB, "cx23", json!({ "packages": ["nginx"] })),
+        (WEB, "cx23", json!({ "packages": ["nginx", "cron"] })),
     ] {
         let order = json!({
             "name": name,
@@ -120,9 +127,14 @@ pub async fn build(
     cloud.settled().await;
 
     let database = servers[DATABASE];
+    match certified.await {
+        Ok(done) => done?,
+        Err(error) => return Err(shop_tls::TlsError::OpenSsl(error.to_string()).into()),
+    }
+    let web = web_script(database, secrets)?;
     let (database_key, web_key) = tokio::try_join!(
         set_up(hosts, DATABASE, database_script(secrets)),
-        set_up(hosts, WEB, web_script(database, secrets)),
+        set_up(hosts, WEB, web),
     )?;
     let known = format!(
         "{database} {}\n{} {}\n",
@@ -134,7 +146,7 @@ pub async fn build(
     point_names(services, servers[WEB]).await?;
     Ok(Estate {
         name: NAME.to_owned(),
-        site: format!("http://{ZONE}/"),
+        site: format!("https://{ZONE}/"),
         servers,
         known_hosts: places::KNOWN_HOSTS.to_owned(),
     })
@@ -238,11 +250,17 @@ fn database_script(secrets: &WorldSecrets) -> String {
     .concat()
 }
 
-fn web_script(database: Ipv4Addr, secrets: &WorldSecrets) -> String {
+fn web_script(database: Ipv4Addr, secrets: &WorldSecrets) -> Result<String, EstateError> {
     let password = secrets.shop_database_password();
-    [
+    let secret_file = |name: &str| {
+        let path = Path::new(FOLDER).join(name);
+        std::fs::read_to_string(&path).map_err(|source| shop_tls::TlsError::Write { path, source })
+    };
+    let certificate = secret_file(shop_tls::CERTIFICATE)?;
+    let key = secret_file(shop_tls::KEY)?;
+    Ok([
         include_str!("estate/wait.sh").to_owned(),
-        "mkdir -p /etc/shop\n".to_owned(),
+        "mkdir -p /etc/shop/tls\n".to_owned(),
         file(
             "/etc/shop/shop.env",
             &format!("SHOP_DATABASE_HOST={database}\n"),
@@ -252,19 +270,25 @@ fn web_script(database: Ipv4Addr, secrets: &WorldSecrets) -> String {
             "/etc/shop/secret.env",
             &format!("SHOP_DATABASE_PASSWORD={password}\n"),
         ),
+        file("/etc/shop/tls/shop.crt", &certificate),
+        file("/etc/shop/tls/shop.key", &key),
         "umask 022\nchown www-data: /etc/shop/secret.env\n".to_owned(),
         file(
             "/etc/systemd/system/shop.service",
             include_str!("../../plans/files/shop/shop.service"),
         ),
         file(
-            "/etc/nginx/sites-available/shop",
+            "/etc/nginx/sites-enabled/shop.conf",
             include_str!("../../plans/files/shop/nginx-shop.conf"),
+        ),
+        file(
+            "/etc/cron.d/shop",
+            include_str!("../../plans/files/shop/cron-shop"),
         ),
         include_str!("estate/web.sh").to_owned(),
         "cat /etc/ssh/ssh_host_ed25519_key.pub\n".to_owned(),
     ]
-    .concat()
+    .concat())
 }
 
 fn write_known_hosts(text: &str) -> std::io::Result<()> {

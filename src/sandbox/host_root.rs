@@ -103,8 +103,9 @@ fn overlay(
     work: &str,
     target: &Path,
 ) -> Result<(), RootError> {
+    // A file keeps its number for all its life, as on a real disk: without `xino` a folder may have another one after a boot.
     let mut options = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={},xino=on",
         lower.display(),
         disk.join(upper).display(),
         disk.join(work).display()

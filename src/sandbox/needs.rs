@@ -91,11 +91,14 @@ const PROGRAMS: &[(For, &str, &str)] = &[
     (For::Services, "pdns_server", "pdns-server"),
     (For::Services, "sqlite3", "sqlite3"),
     (For::Services, "unbound", "unbound"),
+    (For::Services, "dpkg-deb", "dpkg"),
+    (For::Services, "gpg", "gpg"),
+    (For::Services, "gpg-agent", "gpg-agent"),
     (For::Estate, "nginx", "nginx"),
     (For::Estate, "redis-server", "redis-server"),
+    (For::Estate, "cron", "cron"),
+    (For::Estate, "openssl", "openssl"),
     (For::Estate, "curl", "curl"),
-    (For::Estate, "gpg", "gpg"),
-    (For::Estate, "gpg-agent", "gpg-agent"),
     (For::Estate, "nft", "nftables"),
 ];
 

@@ -19,6 +19,7 @@ const CONFIGURED: &[(&str, &str)] = &[
     ("postgresql", "postgresql"),
     ("redis", "redis"),
     ("nginx", "nginx"),
+    ("cron", "cron.d"),
     ("mysql", "mysql"),
     ("mariadb", "mysql"),
     ("pdns", "powerdns"),
@@ -43,6 +44,7 @@ enum Known {
     PostgreSql { version: String },
     Redis,
     Nginx,
+    Cron,
 }
 
 /// Errors of laying down a package.
@@ -73,16 +75,34 @@ fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> PackageError {
     }
 }
 
-/// Debian's list of what is installed, without what a fresh machine does not have. Its name in
-/// `dpkg`'s folder is `status` (dpkg(1), FILES).
+/// dpkg's database without what a fresh machine does not have (dpkg(1), FILES). Which files a package has is left open: without
+/// a list dpkg warns of every single package, and real ones are megabytes for each world.
 pub fn lay_status(folder: &Path) -> io::Result<()> {
-    let kept: String = stanzas(&fs::read_to_string("/var/lib/dpkg/status").unwrap_or_default())
-        .into_iter()
-        .filter(|(name, _)| !is_service(name))
-        .map(|(_, text)| format!("{text}\n\n"))
-        .collect();
-    fs::write(folder.join("status"), kept)?;
+    let kept = stanzas(&fs::read_to_string("/var/lib/dpkg/status").unwrap_or_default());
+    let kept = kept.iter().filter(|(name, _)| !is_service(name));
+    let mut status = String::new();
+    for (name, text) in kept {
+        status.push_str(text);
+        status.push_str("\n\n");
+        lay_list(folder, name, text)?;
+    }
+    fs::write(folder.join("info/format"), "1\n")?;
+    fs::write(folder.join("status"), status)?;
     fs::write(folder.join("available"), "")
+}
+
+/// An empty list of files.
+fn lay_list(folder: &Path, name: &str, stanza: &str) -> io::Result<()> {
+    // One name may stand for several architectures then.
+    let architecture = stanza
+        .lines()
+        .find_map(|line| line.strip_prefix("Architecture: "))
+        .filter(|_| stanza.contains("\nMulti-Arch: same"));
+    let list = match architecture {
+        Some(architecture) => format!("{name}:{architecture}.list"),
+        None => format!("{name}.list"),
+    };
+    fs::write(folder.join("info").join(list), "")
 }
 
 fn is_service(package: &str) -> bool {
@@ -239,6 +259,7 @@ fn known(name: &str) -> Option<Known> {
                 .exists()
                 .then_some(Known::Nginx)
         }
+        "cron" => Path::new("/usr/sbin/cron").exists().then_some(Known::Cron),
         other => {
             let version = other.strip_prefix("postgresql-")?;
             versions()
@@ -330,6 +351,12 @@ fn lay_down(known: &Known) -> Result<(), PackageError> {
                 fs::write(page, "<!DOCTYPE html>\n<title>Welcome to nginx!</title>\n<h1>Welcome to nginx!</h1>\n").map_err(doing("writing the first page"))?;
             }
             enable_and_start("nginx")
+        }
+        Known::Cron => {
+            let group = super::accounts::group_id("crontab").unwrap_or(0);
+            owned_folder(Path::new("/var/spool/cron/crontabs"), 0o1730, 0, group)?;
+            owned_folder(Path::new("/etc/cron.d"), 0o755, 0, 0)?;
+            enable_and_start("cron")
         }
     }
 }
@@ -426,6 +453,8 @@ fn note_installed(
     for package in more.iter().filter(|package| !here.contains_key(*package)) {
         if let Some(stanza) = machine.get(package) {
             text.push_str(&format!("{stanza}\n\n"));
+            lay_list(Path::new("/var/lib/dpkg"), package, stanza)
+                .map_err(doing("noting the files of the package"))?;
         }
     }
     fs::OpenOptions::new()

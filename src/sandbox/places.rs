@@ -25,6 +25,9 @@ pub const SERVICES: &str = "/run/dr-plan/services";
 /// Host keys of the servers that the estate began with, for the inventory's `known_hosts`.
 pub const KNOWN_HOSTS: &str = "/run/dr-plan/known_hosts";
 
+/// The authority that signed the certificate of the estate's shop (PEM), for whoever asks it over https.
+pub const SHOP_AUTHORITY: &str = "/run/dr-plan/shop_ca.pem";
+
 /// Inside a machine: what the sandbox brings along, on the machine's own `/run`.
 pub const INSIDE: &str = "/run/sandbox";
 /// Inside a machine: this binary.

@@ -8,6 +8,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::shop_tls;
+
 /// Where the world keeps them, seen from inside.
 pub const FOLDER: &str = "/run/dr-plan/secrets";
 
@@ -189,6 +191,13 @@ impl WorldSecrets {
             .filter(|line| !line.starts_with("--"))
             .nth(2);
         all.push((LOGIN_KEY, line.unwrap_or_default().to_owned()));
+        // Only a world with the estate has it.
+        let certified = self.folder.join(shop_tls::KEY);
+        if certified.exists() {
+            let key = read(&certified)?;
+            let line = key.lines().filter(|line| !line.starts_with("--")).nth(1);
+            all.push((shop_tls::KEY, line.unwrap_or_default().to_owned()));
+        }
         Ok(all)
     }
 

@@ -15,6 +15,7 @@ use super::messages;
 use super::names::{
     Authoritative, NamesError, Publisher, Resolver, start_authoritative, start_resolver,
 };
+use super::repository;
 use super::secrets::WorldSecrets;
 use super::store::{ObjectStore, StoreError, make_bucket, serve};
 
@@ -47,6 +48,8 @@ pub struct Addresses {
     pub resolver: SocketAddr,
     /// Where messages of a runbook arrive (see [`super::messages`]).
     pub messages: SocketAddr,
+    /// The package repository (see [`super::repository`]).
+    pub packages: SocketAddr,
 }
 
 impl Addresses {
@@ -62,6 +65,7 @@ impl Addresses {
             names_api: at(3, 8081),
             resolver: SocketAddr::from((super::network::RESOLVER, 53)),
             messages: at(5, 80),
+            packages: at(6, 80),
         }
     }
 
@@ -74,6 +78,7 @@ impl Addresses {
             self.names_api,
             self.resolver,
             self.messages,
+            self.packages,
         ];
         let mut all: Vec<_> = all.map(|address| address.ip()).to_vec();
         all.dedup();
@@ -127,6 +132,7 @@ pub struct Services {
     pub names: Option<Authoritative>,
     pub resolver: Option<Resolver>,
     _messages: Listening,
+    _packages: Listening,
     addresses: Addresses,
     folder: PathBuf,
 }
@@ -207,14 +213,22 @@ impl Services {
                 source,
             })
         };
+        let packages = async {
+            let listening = repository::serve(addresses.packages, &folder.join("repository")).await;
+            listening.map_err(|source| ServicesError::Listen {
+                what: "packages",
+                address: addresses.packages,
+                source,
+            })
+        };
         let store = async {
             let (access, secret) = (secrets.s3_access_key(), secrets.s3_secret_key());
             let store = serve(addresses.store, &buckets, access, secret).await?;
             make_bucket(&buckets, BUCKET)?;
             Ok(store)
         };
-        let (names, resolver, api, control, store, messages) =
-            tokio::try_join!(names, resolver, api, control, store, messages)?;
+        let (names, resolver, api, control, store, messages, packages) =
+            tokio::try_join!(names, resolver, api, control, store, messages, packages)?;
         Ok(Services {
             hetzner,
             api: Some(api),
@@ -223,6 +237,7 @@ impl Services {
             names: Some(names),
             resolver: Some(resolver),
             _messages: messages,
+            _packages: packages,
             addresses,
             folder: folder.to_owned(),
         })

@@ -145,6 +145,7 @@ impl<O: Opener> Pool<O> {
             .set("DR_SHA256", &sum)?
             .set("DR_OWNER", file.owner.as_deref().unwrap_or(""))?
             .set("DR_MODE", &format!("{:04o}", file.mode & 0o7777))?
+            .set("DR_KEEP", file.keep.as_deref().unwrap_or(""))?
             .constant(PUT);
         let request = Request {
             mode: Mode::Input,

@@ -86,6 +86,7 @@ mod tests {
             to: "/etc/x".into(),
             owner: None,
             mode: 0o644,
+            keep: None,
         };
         for refused in [
             host.start(&job, &Script::new("rm -rf /"), soon).await,

@@ -262,6 +262,9 @@ pub struct Upload {
     pub owner: Option<String>,
     /// Permission bits, for instance `0o644`.
     pub mode: u32,
+    /// The folder in which what stands at `to` is kept, once: as `previous`, or as nothing beside `done`. Then the folder
+    /// that `to` lies in is made as well, if it is not there. `None`: it is replaced.
+    pub keep: Option<String>,
 }
 
 /// A host that can be spoken to.

@@ -238,6 +238,110 @@ fn what_would_act_on_the_wrong_machine_is_found_in_peace() {
     }
 }
 
+/// Each line of the three texts with a `#!` has the problem that it names, and no other line has one.
+#[test]
+fn everything_wrong_in_plan_inventory_and_provider_file_is_shown_at_once_and_nothing_that_only_follows()
+ {
+    let plan = r##"version: 1
+name: p
+inventory: inv.yaml
+inputs:
+  size: { type: strng } #! unknown-word
+steps:
+  assess:
+    uses: check.backups
+    with: { datasets: [shop-db, shop-cahe] } #! unknown-dataset
+  db:
+    uses: server.create
+    with: { role: db, place: [cloud/nbg1], imag: debian-12 } #! unknown-key
+  web:
+    uses: server.create
+    retrry: 3 #! unknown-key
+    with: { role: web, place: [cloud/nbg1], image: debian-12 }
+  put:
+    uses: host.put
+    with:
+      host: "{{steps.db.host}}"
+      content: "{{inputs.size}} {{steps.web.ipv4}}"
+      to: etc/x #! bad-path
+  by-name: { needs: [db], uses: host.service, with: { host: db, service: nginx, state: started } }
+  up:
+    needs: [putt] #! unknown-step
+    uses: host.service
+    with: { host: "{{steps.db.host}}", service: nginx, state: startd } #! unknown-word
+  restore: { uses: dataset.restore, with: { dataset: shop-db, host: "{{steps.db.host}}" } }
+  broken: { needs: [db] } #! no-verb
+  after:
+    needs: [broken]
+    uses: check.http
+    with:
+      url: "http://{{steps.broken.ipv4}}/"
+      stat: 200 #! unknown-key
+  here: { needs: [there], manual: Here? } #! ring
+  there: { needs: [here], manual: There? }
+  host:
+    uses: host.service
+    with: { host: db-9, service: nginx, state: started } #! unknown-host
+"##;
+    let inventory = r##"version: 1
+name: shop
+providers: [cloud.yaml]
+hosts:
+  db-1: { address: 192.0.2.1, at: cloud/fsn1, server: db-1 }
+stores:
+  vault:
+    s3:
+      bucket: b
+      endpoint: "https://x.example"
+      region: eu
+      secret_key: { env: B }
+      acces_key: { env: A } #! unknown-key
+datasets:
+  shop-db:
+    postgres: { host: db-2, version: 15, database: shop } #! unknown-name
+    backups: [{ store: vault, path: "x-{time}.dump", form: custom }]
+  shop-cache:
+    redis: { host: db-1 }
+    max_ag: 3h #! unknown-key
+    backups: [{ store: vault, path: "x-{time}.rdb" }]
+"##;
+    let cloud = "version: 1\nname: cloud\nkind: hetzner\ntokn: { env: H } #! unknown-key\n";
+    let folder = Folder::new();
+    let mut expected = Vec::new();
+    for (name, text) in [
+        ("plan.yaml", plan),
+        ("inv.yaml", inventory),
+        ("cloud.yaml", cloud),
+    ] {
+        for (at, line) in text.lines().enumerate() {
+            if let Some((_, code)) = line.split_once("#! ") {
+                expected.push(format!("{name}:{} {code}", at + 1));
+            }
+        }
+        std::fs::write(folder.0.path().join(name), text).unwrap();
+    }
+    let output = folder
+        .command(&["validate", "plan.yaml", "--json"])
+        .output()
+        .unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = said["problems"]
+        .as_array()
+        .unwrap_or_else(|| said.as_array().unwrap());
+    let found: Vec<String> = found
+        .iter()
+        .map(|problem| {
+            let place = &problem["labels"][0][0];
+            let (file, code) = (
+                place["file"].as_str().unwrap(),
+                problem["code"].as_str().unwrap(),
+            );
+            format!("{file}:{} {code}", place["line"])
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn a_mark_is_no_way_around_a_question_and_can_be_taken_back() {
     let folder = Folder::new();

@@ -7,6 +7,7 @@ mod killed;
 mod people;
 mod plain;
 mod previewed;
+mod readiness;
 mod reaped;
 mod refused;
 mod restoring;

@@ -4,12 +4,15 @@
 mod address;
 mod canaries;
 mod cloud;
+mod config;
 mod files;
 mod gate;
 mod redis;
+mod render;
 mod restore;
 mod sampler;
 mod search;
-mod shop;
+pub mod shop;
 mod snapshot;
+mod tls;
 mod zone;

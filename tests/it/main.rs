@@ -10,6 +10,7 @@ mod failover;
 mod faults;
 mod floors;
 mod guards;
+mod kinds;
 mod memory;
 mod sandbox_estate;
 mod sandbox_services;

@@ -691,6 +691,41 @@ fn a_unit_of_ones_own_runs_as_its_user_and_outlives_the_session() {
     );
 }
 
+/// What `host.packages` and the swap of a folder rely on.
+#[test]
+fn apt_installs_what_the_machine_does_not_have_and_a_boot_keeps_it_and_the_numbers_of_files() {
+    let bench = Bench::up("apt");
+    let machine = bench.create(bench.spec("app-1", 0));
+    let installed = bench.tell(
+        &machine,
+        "set -e; cd /root; mkdir -p made/DEBIAN made/opt/made
+         printf '%s\\n' 'Package: made-up' 'Version: 1.0' 'Architecture: all' 'Maintainer: nobody <n@example.com>' 'Description: a test' > made/DEBIAN/control
+         printf '%s\\n' '#!/bin/sh' 'touch /etc/made-up' > made/DEBIAN/postinst; chmod 755 made/DEBIAN/postinst; date > made/opt/made/file
+         dpkg-deb --root-owner-group --build made > /dev/null
+         apt-get install -q -y ./made.deb > log 2>&1 || { cat log; exit 1; }
+         ! grep 'files list file' log; ls /etc/made-up /opt/made/file; apt-get check -q > /dev/null; dpkg --audit | grep -c 'list control' || true; dpkg-query -W | wc -l",
+    );
+    let lines: Vec<&str> = installed.split_whitespace().collect();
+    let [one, two, audit, known] = lines.as_slice() else {
+        panic!("{installed}");
+    };
+    assert_eq!([*one, *two], ["/etc/made-up", "/opt/made/file"]);
+    assert_eq!(*audit, "0", "the database of packages is not in order");
+    assert!(known.parse::<u32>().unwrap() > 50, "{known}");
+    let numbers = "mkdir -p /srv/a /srv/b/c /srv/d; stat -c '%n %i %W' /srv/* /srv/b/c /opt/made";
+    let before = bench.tell(&machine, numbers);
+    bench.done(Ask::Reboot {
+        name: "app-1".to_owned(),
+        graceful: false,
+    });
+    let machine = bench.machine("app-1").unwrap();
+    // Asked for in another order.
+    let _ = bench.tell(&machine, "stat /srv/d /opt/made");
+    assert_eq!(bench.tell(&machine, numbers), before);
+    let state = "dpkg-query -W -f '${db:Status-Status} ${Version}' made-up";
+    assert_eq!(bench.tell(&machine, state).trim(), "installed 1.0");
+}
+
 #[test]
 fn nothing_is_left_after_down_and_after_a_kill() {
     let before = interfaces();
@@ -816,6 +851,7 @@ fn an_ordinary_user_can_have_the_same_world() {
             "sandbox_world::a_full_disk",
             "sandbox_world::user_data_sets",
             "sandbox_world::a_unit_of",
+            "sandbox_world::apt_installs",
             "sandbox_world::nothing_is_left",
         ])
         .env_clear()
@@ -828,7 +864,7 @@ fn an_ordinary_user_can_have_the_same_world() {
         .output()
         .unwrap();
     assert!(
-        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("6 passed"),
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("7 passed"),
         "{}",
         text(&output)
     );

@@ -96,6 +96,7 @@ pub fn render(status: &WorldStatus) -> String {
             "resolver",
             format!("{}{}", services.resolver, away(Part::Resolver)),
         );
+        row("packages", services.packages.clone());
         row(
             "messages",
             format!("{}  kept in {}", services.messages, services.messages_file),

@@ -133,10 +133,10 @@ impl Restore for Restoration {
 
     fn copy(&self, live: bool) -> Box<dyn DataCopy + '_> {
         if live {
-            return Box::new(Tree::live(self.transport.clone(), &self.spec.path));
+            return Box::new(Tree::live(self.jobs.transport().clone(), &self.spec.path));
         }
         Box::new(Tree {
-            transport: self.transport.clone(),
+            transport: self.jobs.transport().clone(),
             name: self.staged(),
             find: self.script("dr_tree=$(dr_root)"),
         })
@@ -144,31 +144,34 @@ impl Restore for Restoration {
 
     async fn swap(&self, progress: &mut dyn Progress) -> Result<Option<String>, Failure> {
         let script = self.script(SWAP);
-        let report = self.run_part("swap", &script, SOON, progress).await?;
+        let report = self.jobs.carry("swap", &script, SOON, progress).await?;
         Ok(report.facts.get("kept").cloned())
     }
 
     async fn swap_back(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(BACK);
-        self.run_part("back", &script, SOON, progress)
+        self.jobs
+            .carry("back", &script, SOON, progress)
             .await
             .map(drop)
     }
 
     async fn drop_staged(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(DROP);
-        self.run_part("drop", &script, SOON, progress)
+        self.jobs
+            .carry("drop", &script, SOON, progress)
             .await
             .map(drop)
     }
 
     async fn kept(&self, name: &str) -> Result<Option<u64>, Failure> {
-        crate::dataset::kept_bytes(&*self.transport, name).await
+        crate::dataset::kept_bytes(&**self.jobs.transport(), name).await
     }
 
     async fn release(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(RELEASE);
-        self.run_part("release", &script, SOON, progress)
+        self.jobs
+            .carry("release", &script, SOON, progress)
             .await
             .map(drop)
     }

@@ -9,14 +9,15 @@ use std::time::Duration;
 pub use copy::Tree;
 
 use crate::codec::{DECODE, FETCH, Form, PRELUDE};
-use crate::dataset::{Artifact, JobReport, OBTAIN, Progress, Stand, follow, mark};
+use crate::dataset::jobs::Jobs;
+use crate::dataset::{ARCHIVE, Artifact, JobReport, OBTAIN, Progress, STATE, Stand};
 use crate::ids::{RunId, StepId};
 use crate::kind::{Failure, Reason};
-use crate::transport::{JobId, JobState, Script, Transport};
+use crate::transport::{Script, Transport};
 
 const PREPARE: &str = include_str!("prepare.sh");
 const STAGE: &str = include_str!("stage.sh");
-const JUDGE: &str = include_str!("judge.awk");
+const JUDGE: &str = concat!(include_str!("../members.awk"), include_str!("judge.awk"));
 const SWAP: &str = include_str!("swap.sh");
 const BACK: &str = include_str!("back.sh");
 
@@ -74,12 +75,8 @@ pub struct Spec {
 /// One restore of one tree by one step of one run.
 #[derive(Clone)]
 pub struct Restoration {
-    transport: Arc<dyn Transport>,
+    jobs: Jobs,
     spec: Spec,
-    run: RunId,
-    step: StepId,
-    attempt: u32,
-    backup: String,
 }
 
 impl Restoration {
@@ -93,53 +90,22 @@ impl Restoration {
         backup: &str,
     ) -> Self {
         Self {
-            transport,
+            jobs: Jobs::new(transport, run, step, attempt, backup),
             spec,
-            run,
-            step,
-            attempt,
-            backup: backup.to_string(),
         }
-    }
-
-    fn job(&self, part: &str) -> JobId {
-        JobId {
-            run: self.run.to_string(),
-            step: format!("{}.{part}", self.step),
-            attempt: self.attempt,
-        }
-    }
-
-    fn mark(&self) -> String {
-        mark::of_backup(&self.run, &self.step, &self.backup)
     }
 
     /// A script with everything that all parts need. It runs as root: nobody else can give files away.
     fn script(&self, text: &str) -> Script {
         let spec = &self.spec;
-        Script::new(format!("{PRELUDE}\n{PREPARE}\n{text}"))
+        let script = Script::new(format!("{PRELUDE}\n{STATE}\n{PREPARE}\n{text}"));
+        self.jobs
+            .told(script, spec.replace)
             .value("PATH", &spec.path)
             .value("OWNER", spec.owner.clone().unwrap_or_default())
             .value("WITHIN", spec.within.clone().unwrap_or_default())
-            .value("OURS", mark::of_step(&self.run, &self.step))
-            .value("MARK", self.mark())
-            .value("RUN", self.run.as_str())
-            .value("SHORT", self.run.short())
-            .value("STEP", self.step.to_string())
-            .value("REPLACE", if spec.replace { "1" } else { "0" })
             .value("FOLDER", spec.folder.clone().unwrap_or_default())
             .run_as(Some("root"))
-    }
-
-    async fn run_part(
-        &self,
-        part: &str,
-        script: &Script,
-        deadline: Duration,
-        progress: &mut dyn Progress,
-    ) -> Result<JobReport, Failure> {
-        let job = self.job(part);
-        follow(&*self.transport, &job, script, deadline, progress).await
     }
 
     async fn extract(
@@ -150,22 +116,21 @@ impl Restoration {
         progress: &mut dyn Progress,
     ) -> Result<JobReport, Failure> {
         let script = self
-            .script(&format!("{FETCH}\n{DECODE}\n{OBTAIN}\n{STAGE}"))
+            .script(&format!("{FETCH}\n{DECODE}\n{OBTAIN}\n{ARCHIVE}\n{STAGE}"))
             .value("JUDGE", JUDGE);
         let script = artifact.hand_to(script, declared)?;
-        self.run_part("stage", &script, deadline, progress).await
+        self.jobs.carry("stage", &script, deadline, progress).await
     }
 
     /// Looks at jobs and at the folder.
     pub async fn observe(&self) -> Result<Stand, Failure> {
-        for part in ["stage", "swap", "back", "drop", "release"] {
-            if let JobState::Running { .. } = self.transport.look(&self.job(part)).await? {
-                return Ok(Stand::Running { part });
-            }
+        let parts = ["stage", "swap", "back", "drop", "release"];
+        if let Some(part) = self.jobs.running(&parts).await? {
+            return Ok(Stand::Running { part });
         }
-        let script = self.script(OBSERVE);
-        let answer = self.transport.leashed(&script, ASK_WITHIN).await?;
-        let host = self.transport.host();
+        let (script, transport) = (self.script(OBSERVE), self.jobs.transport());
+        let answer = transport.leashed(&script, ASK_WITHIN).await?;
+        let host = transport.host();
         if !answer.ok() {
             return Err(Failure::new(
                 Reason::ExitCode,
@@ -181,7 +146,7 @@ impl Restoration {
             let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.unwrap_or_default()
         };
-        let (found, path, mark) = (value("mark"), value("path"), self.mark());
+        let (found, path, mark) = (value("mark"), value("path"), self.jobs.mark());
         let foreign = |what: String| Ok(Stand::Foreign { what });
         if found == format!("{mark} state=closing") {
             return Ok(Stand::Closing);

@@ -1,21 +1,9 @@
 # A tree of files: where it lives, where it is staged, and what is written down about it.
-dr_state=${DR_FOLDER:-/var/lib/dr-plan/$DR_RUN/$DR_STEP.data}
 dr_work=$DR_PATH.dr-$DR_SHORT
 dr_kept=$DR_PATH.pre-$DR_SHORT
-dr_alone() {
-  mkdir -p -- "$dr_state"
-  chmod 700 -- "$dr_state"
-  exec 7>"$dr_state/lock"
-  flock -w 10 7 || dr_fail busy "another job of this step is at work (it holds $dr_state/lock)"
-}
-dr_words_of_mark() { head -n 1 "$dr_state/mark" 2>/dev/null || :; }
-dr_mark() {
-  printf '%s state=%s\n' "$DR_MARK" "$1" >"$dr_state/mark.new"
-  mv -f -- "$dr_state/mark.new" "$dr_state/mark"
-  sync -f "$dr_state"
-}
-# A folder is known again by its number on its disk, whatever its name is.
-dr_number() { stat -c %d:%i -- "$1" 2>/dev/null || echo none; }
+# A folder is known again by its number on its disk and the time it was made, whatever its name is. The number of the disk itself
+# may be another one after a boot.
+dr_number() { stat -c %i:%W -- "$1" 2>/dev/null || echo none; }
 dr_root() { cat "$dr_state/root" 2>/dev/null || echo /nonexistent; }
 # dr_stands: what stands at the live path: absent, empty, ours, full, link, other.
 dr_stands() {

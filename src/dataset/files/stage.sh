@@ -35,32 +35,7 @@ dr_at_end dr_forget
 dr_obtain "$dr_work"
 
 dr_phase inspect
-if [ "$dr_form" != tar ]; then
-  dr_fail damaged "what is inside the backup is no tar archive: $dr_form ($(head -c 16 <"$dr_dump" | od -An -tx1 | tr -d '\n'))"
-fi
-dr_total=$(dr_size "$dr_dump")
-dr_list() {
-  tar --list --verbose --block-number --numeric-owner --quoting-style=c --absolute-names --utc --full-time --file - \
-    <"$dr_dump" >"$dr_work/list" 2>"$dr_work/said" 7>&- 9>&- &
-  dr_tar=$!
-  dr_watch 1 dr_report_place inspect "$dr_tar"
-  dr_one=0
-  wait "$dr_tar" || dr_one=$?
-  dr_unwatch
-  return "$dr_one"
-}
-# Where a program stands in the archive that is its standard input.
-dr_report_place() { dr_progress "$1" "$(sed -n 's/^pos:[^0-9]*//p' "/proc/$2/fdinfo/0")" "$dr_total"; }
-dr_list || dr_fail damaged "the archive is cut or damaged: $(dr_words "$dr_work/said")"
-awk "$DR_JUDGE" <"$dr_work/list" >"$dr_work/list.judged"
-dr_judged() { sed -n "s/^$1 //p" "$dr_work/list.judged" | head -n 1; }
-# tar ends with 0 at the end of an archive that was cut between two members: only the blocks of NULs say that it is whole.
-if grep -q '^refuse-cut' "$dr_work/list.judged"; then dr_fail damaged 'the archive is cut: its last blocks, the mark of its end, are missing'; fi
-dr_words_of_judge=$(dr_judged refuse)
-if [ -n "$dr_words_of_judge" ]; then dr_fail damaged "the archive is not extracted: $dr_words_of_judge"; fi
-if [ "$(tail -c "+$(($(dr_judged ended) * 512 + 1))" "$dr_dump" | tr -d '\0' | head -c 1 | wc -c)" != 0 ]; then
-  dr_fail damaged 'something follows the end of the archive: were several put into one file?'
-fi
+dr_judge_archive
 dr_files=$(dr_judged files)
 dr_links=$(dr_judged links)
 dr_bytes_wanted=$(dr_judged bytes)

@@ -128,7 +128,8 @@ impl DataCopy for Staged<'_> {
         if answers.len() != asked.len() {
             let script = self.0.script(ASK);
             self.0
-                .run_part("ask", &script, SWAP_WITHIN, &mut Silent)
+                .jobs
+                .carry("ask", &script, SWAP_WITHIN, &mut Silent)
                 .await?;
             answers = self.read().await?.1;
         }
@@ -181,21 +182,24 @@ impl Restore for Restoration {
     async fn swap(&self, progress: &mut dyn Progress) -> Result<Option<String>, Failure> {
         let script = self.script(SWAP);
         let report = self
-            .run_part("swap", &script, SWAP_WITHIN, progress)
+            .jobs
+            .carry("swap", &script, SWAP_WITHIN, progress)
             .await?;
         Ok(report.facts.get("kept").cloned())
     }
 
     async fn swap_back(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(BACK);
-        self.run_part("back", &script, SWAP_WITHIN, progress)
+        self.jobs
+            .carry("back", &script, SWAP_WITHIN, progress)
             .await
             .map(drop)
     }
 
     async fn drop_staged(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(DROP);
-        self.run_part("drop", &script, SOON, progress)
+        self.jobs
+            .carry("drop", &script, SOON, progress)
             .await
             .map(drop)
     }
@@ -206,7 +210,8 @@ impl Restore for Restoration {
 
     async fn release(&self, progress: &mut dyn Progress) -> Result<(), Failure> {
         let script = self.script(RELEASE);
-        self.run_part("release", &script, SOON, progress)
+        self.jobs
+            .carry("release", &script, SOON, progress)
             .await
             .map(drop)
     }

@@ -12,10 +12,11 @@ use std::time::Duration;
 pub use client::{Client, READING, Site, is_reading};
 
 use crate::codec::{DECODE, FETCH, Form, PRELUDE};
-use crate::dataset::{Artifact, JobReport, OBTAIN, Progress, Question, follow, mark};
+use crate::dataset::jobs::Jobs;
+use crate::dataset::{Artifact, JobReport, OBTAIN, Progress, Question};
 use crate::ids::{RunId, StepId};
 use crate::kind::Failure;
-use crate::transport::{JobId, Script, Transport};
+use crate::transport::{Script, Transport};
 
 /// Words for speaking with the server, and what the parts share.
 const PREPARE: &str = include_str!("prepare.sh");
@@ -70,11 +71,8 @@ pub struct Spec {
 #[derive(Clone)]
 pub struct Restoration {
     client: Client,
+    jobs: Jobs,
     spec: Spec,
-    run: RunId,
-    step: StepId,
-    attempt: u32,
-    backup: String,
 }
 
 impl Restoration {
@@ -88,30 +86,14 @@ impl Restoration {
         backup: &str,
     ) -> Self {
         Self {
-            client: Client::new(transport, spec.site.clone()),
+            client: Client::new(transport.clone(), spec.site.clone()),
+            jobs: Jobs::new(transport, run, step, attempt, backup),
             spec,
-            run,
-            step,
-            attempt,
-            backup: backup.to_string(),
         }
     }
 
     fn transport(&self) -> &dyn Transport {
         self.client.transport()
-    }
-
-    /// The job of a part (`stage`, `ask`, `swap`, `back`, `drop`, `release`) of this attempt.
-    fn job(&self, part: &str) -> JobId {
-        JobId {
-            run: self.run.to_string(),
-            step: format!("{}.{part}", self.step),
-            attempt: self.attempt,
-        }
-    }
-
-    fn mark(&self) -> String {
-        mark::of_backup(&self.run, &self.step, &self.backup)
     }
 
     /// One line for each question: the number of a database and a command.
@@ -128,27 +110,11 @@ impl Restoration {
     }
 
     fn script(&self, text: &str) -> Script {
-        self.client
-            .script(&format!("{PRELUDE}\n{PREPARE}\n{text}"))
-            .value("OURS", mark::of_step(&self.run, &self.step))
-            .value("MARK", self.mark())
-            .value("RUN", self.run.as_str())
-            .value("SHORT", self.run.short())
-            .value("STEP", self.step.to_string())
-            .value("REPLACE", if self.spec.replace { "1" } else { "0" })
+        let script = self.client.script(&format!("{PRELUDE}\n{PREPARE}\n{text}"));
+        self.jobs
+            .told(script, self.spec.replace)
             .value("QUESTIONS", self.questions())
             .value("FOLDER", "")
-    }
-
-    async fn run_part(
-        &self,
-        part: &str,
-        script: &Script,
-        deadline: Duration,
-        progress: &mut dyn Progress,
-    ) -> Result<JobReport, Failure> {
-        let job = self.job(part);
-        follow(self.transport(), &job, script, deadline, progress).await
     }
 
     async fn load(
@@ -160,6 +126,6 @@ impl Restoration {
     ) -> Result<JobReport, Failure> {
         let script = self.script(&format!("{FETCH}\n{DECODE}\n{OBTAIN}\n{STAGE}"));
         let script = artifact.hand_to(script, declared)?;
-        self.run_part("stage", &script, deadline, progress).await
+        self.jobs.carry("stage", &script, deadline, progress).await
     }
 }

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Restoration;
-use crate::dataset::{Stand, mark};
+use crate::dataset::Stand;
 use crate::kind::{Failure, Reason};
-use crate::transport::JobState;
 
 const OBSERVE: &str = include_str!("observe.sh");
 const ASK_WITHIN: Duration = Duration::from_secs(60);
@@ -14,10 +13,9 @@ const ASK_WITHIN: Duration = Duration::from_secs(60);
 impl Restoration {
     /// Looks at jobs, at the server and at its folder.
     pub async fn observe(&self) -> Result<Stand, Failure> {
-        for part in ["stage", "ask", "swap", "back", "drop", "release"] {
-            if let JobState::Running { .. } = self.transport().look(&self.job(part)).await? {
-                return Ok(Stand::Running { part });
-            }
+        let parts = ["stage", "ask", "swap", "back", "drop", "release"];
+        if let Some(part) = self.jobs.running(&parts).await? {
+            return Ok(Stand::Running { part });
         }
         let answer = self
             .transport()
@@ -43,10 +41,7 @@ impl Restoration {
     fn read(&self, seen: &HashMap<String, String>) -> Stand {
         let value = |name: &str| seen.get(name).map_or("", String::as_str);
         let host = self.transport().host();
-        let (ours, mark) = (
-            format!("{} ", mark::of_step(&self.run, &self.step)),
-            self.mark(),
-        );
+        let (ours, mark) = (self.jobs.ours(), self.jobs.mark());
         let down = value("server").strip_prefix("down");
         let (work, live) = (value("work"), value("live"));
         if work == format!("{mark} state=closing") {

@@ -1,4 +1,3 @@
-ln -sf /etc/nginx/sites-available/shop /etc/nginx/sites-enabled/shop
 rm -f /etc/nginx/sites-enabled/default
 # What customers have sent in: each its own bytes, some of them in folders, one by two names.
 mkdir -p /srv/shop/media/2026

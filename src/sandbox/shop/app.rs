@@ -33,6 +33,7 @@ fn router(config: Config) -> Router {
         .route("/health", get(health))
         .route("/orders", get(orders).post(order))
         .route("/orders/newest", get(newest))
+        .route("/takings", get(takings).post(take))
         .with_state(Arc::new(config))
 }
 
@@ -85,6 +86,21 @@ async fn newest(State(config): Shop) -> Answer {
             json!({ "status": "there are no orders" }).to_string(),
         ),
     }
+}
+
+async fn takings(State(config): Shop) -> Answer {
+    match Database::open(&config).await?.takings().await? {
+        Some(newest) => json_answer(StatusCode::OK, newest),
+        None => json_answer(
+            StatusCode::NOT_FOUND,
+            json!({ "status": "nothing was written down" }).to_string(),
+        ),
+    }
+}
+
+async fn take(State(config): Shop) -> Answer {
+    let written = Database::open(&config).await?.take().await?;
+    json_answer(StatusCode::CREATED, written)
 }
 
 #[derive(Deserialize)]

@@ -13,6 +13,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const ORDER: &str = "json_build_object('id', o.id, 'user', u.name, 'total', o.total, \
      'created_at', o.created_at)::text";
 
+/// How an hour's takings are shown.
+const TAKINGS: &str = "json_build_object('at', t.at, 'orders', t.orders, 'total', t.total)::text";
+
 /// An open connection; it ends when dropped.
 pub struct Database {
     client: Client,
@@ -68,5 +71,23 @@ impl Database {
              select {ORDER} from o join users u on u.id = o.user_id"
         );
         self.client.query_one(&sql, &[&cents]).await?.try_get(0)
+    }
+
+    /// Writes down what was taken in the last hour, and returns it.
+    pub async fn take(&self) -> Result<String, tokio_postgres::Error> {
+        let sql = format!(
+            "with t as (insert into takings (orders, total) \
+             select count(*), coalesce(sum(total), 0) from orders \
+             where created_at > clock_timestamp() - interval '1 hour' returning *) \
+             select {TAKINGS} from t"
+        );
+        self.client.query_one(&sql, &[]).await?.try_get(0)
+    }
+
+    /// What was written down last.
+    pub async fn takings(&self) -> Result<Option<String>, tokio_postgres::Error> {
+        let sql = format!("select {TAKINGS} from takings t order by at desc limit 1");
+        let row = self.client.query_opt(&sql, &[]).await?;
+        row.map(|row| row.try_get(0)).transpose()
     }
 }

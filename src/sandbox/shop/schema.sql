@@ -15,6 +15,13 @@ create table orders (
     created_at timestamptz not null default clock_timestamp()
 );
 
+-- What was taken in the hour before: a row a minute, written by a job of cron.
+create table takings (
+    at     timestamptz primary key default clock_timestamp(),
+    orders bigint not null,
+    total  numeric(12, 2) not null
+);
+
 create index orders_created_at on orders (created_at);
 create index orders_user_id on orders (user_id);
 

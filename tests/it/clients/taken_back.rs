@@ -86,6 +86,7 @@ fn bound(kind: &str, args: &str) -> Box<dyn Action> {
         timeout: None,
         if_source_lost: IfSourceLost::Fail,
         folder: Path::new("/"),
+        copies: &Default::default(),
     };
     let args = dr_plan::yaml::parse(&source(args)).0.unwrap();
     let (action, _) = (kind_of(kind).unwrap().bind)(&args, &bind).unwrap();

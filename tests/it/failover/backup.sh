@@ -28,4 +28,6 @@ on 198.18.1.1 '{ sed "s/^requirepass/AUTH/" /etc/redis/password.conf; echo SAVE;
 keep redis "cache-$1.rdb.gpg"
 on 198.18.1.2 'tar -C /srv/shop/media --format=posix -cf - . | gzip' >"$folder/dump"
 keep media "media-$1.tar.gz.gpg"
+on 198.18.1.2 'tar -C / --format=posix -cf - etc/nginx/sites-enabled/shop.conf etc/cron.d/shop | gzip' >"$folder/dump"
+keep config "config-$1.tar.gz.gpg"
 gpgconf --kill all

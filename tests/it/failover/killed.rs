@@ -10,7 +10,7 @@ use super::shop::{FINGERPRINT, Shop};
 const KILLED: i32 = 128 + 9;
 
 /// Where the process dies. Each step needs the one before, so whatever else was under way, these were not done yet.
-const ACCIDENTS: [&str; 27] = [
+const ACCIDENTS: [&str; 30] = [
     "crash:assess",
     "crash:fence-db",
     "crash-after:fence-db",
@@ -23,7 +23,10 @@ const ACCIDENTS: [&str; 27] = [
     "crash-after:db-restart",
     "crash:restore-db",
     "crash-after:restore-db",
+    "crash:web-settings",
+    "crash-after:web-settings",
     "crash:ready",
+    "crash:certificate",
     "crash:go",
     "crash:dns",
     "crash-after:dns",
@@ -40,12 +43,18 @@ const ACCIDENTS: [&str; 27] = [
     "crash-after:tell",
 ];
 
-/// Kinds that nothing in this estate is for; `clients::taken_back` and `guards` have them.
-const NOT_IN_THE_SHOP: [&str; 4] = [
+/// Kinds that nothing in this estate is for; `kinds::cloud` and `kinds::single_service` kill them.
+const NOT_IN_THE_SHOP: [&str; 10] = [
     "server.snapshot",
     "server.from_snapshot",
     "ip.assign",
     "firewall.apply",
+    "host.script",
+    "host.packages",
+    "host.wait",
+    "host.reboot",
+    "compose.up",
+    "check.command",
 ];
 
 /// The kinds that the example does without, one after the other at its end.
@@ -92,6 +101,20 @@ fn a_failover_killed_at_every_kind_of_action_ends_as_if_nothing_had_happened() {
         "  db-role:\n",
         "  db-role:\n    needs: [db-settings]\n",
     );
+    for (step, needs, wanted) in [
+        ("web-settings", "", "    needs: [restore-db]\n"),
+        (
+            "certificate",
+            "    needs: [web-nginx]\n",
+            "    needs: [ready]\n",
+        ),
+    ] {
+        shop.edit(
+            "plans/region-failover.yaml",
+            &format!("  {step}:\n{needs}"),
+            &format!("  {step}:\n{wanted}"),
+        );
+    }
     shop.edit("plans/region-failover.yaml", "\nfinally:\n", MORE);
     shop.order();
     let kept = shop.newest();
@@ -110,7 +133,17 @@ fn a_failover_killed_at_every_kind_of_action_ends_as_if_nothing_had_happened() {
         let (kind, step) = accident.split_once(':').unwrap();
         killed.insert(shop.kind_of(step));
         let looks = [
-            "assess", "ready", "go", "dns-wait", "data", "port", "row", "name", "key", "pause",
+            "assess",
+            "ready",
+            "certificate",
+            "go",
+            "dns-wait",
+            "data",
+            "port",
+            "row",
+            "name",
+            "key",
+            "pause",
         ]
         .contains(&step);
         let last = shop.last_event_of(step);

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::shop::Shop;
+use super::shop::{Shop, wait_for};
 
 /// Every key of Redis with its value and its time to live, as one hash that no order changes.
 const CARTS: &str = r#"{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; cat; } <<'END' | redis-cli | sed 1d
@@ -90,6 +90,13 @@ fn a_lost_region_comes_back_in_another_one_with_the_orders_of_the_backup() {
     shop.on_restored("db", "systemctl restart redis-server");
     assert_eq!(shop.on_restored("db", CARTS), carts, "after a restart");
     assert_eq!(shop.on_restored("web", PICTURES), pictures);
+    // cron runs its job on the new server by itself, at the next full minute.
+    let rows = || shop.ask_restored("select count(*) from takings");
+    let seen = rows();
+    wait_for(
+        || (rows() != seen).then_some(()),
+        || format!("a row that cron wrote, besides {seen}"),
+    );
     // A second failover by mistake would put the backup over what customers write from now on.
     let words = shop.failover(&at, &["--approve", "go"]);
     let again = shop.do_it(&words).ended(2, &shop);

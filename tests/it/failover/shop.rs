@@ -431,7 +431,8 @@ impl Shop {
         wait_for(
             || {
                 // The folder of the run comes a moment after the process.
-                let begun = self.path("state/dr-plan/runs").exists();
+                let mut runs = fs::read_dir(self.path("state/dr-plan/runs"));
+                let begun = runs.as_mut().is_ok_and(|runs| runs.next().is_some());
                 (begun && self.has_event(event, step)).then_some(())
             },
             || format!("`{event}` of `{step}`\n{}", self.story()),

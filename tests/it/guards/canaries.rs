@@ -10,8 +10,8 @@ use super::sampler::{Sampler, Seen};
 use super::search::{Canaries, forms, search};
 use super::shop::{Ran, Shop, name_of};
 
-/// Where passwords of applications belong: the 0600 files that a step declared. Secret, role, file, owner.
-const DECLARED: [(&str, &str, &str, &str); 2] = [
+/// Where passwords of applications and private keys belong: the 0600 files that a step declared. Secret, role, file, owner.
+const DECLARED: [(&str, &str, &str, &str); 3] = [
     (
         "shop_database_password",
         "web",
@@ -24,6 +24,7 @@ const DECLARED: [(&str, &str, &str, &str); 2] = [
         "etc/redis/password.conf",
         "redis",
     ),
+    ("shop_tls.key", "web", "etc/shop/tls/shop.key", "root"),
 ];
 
 #[test]

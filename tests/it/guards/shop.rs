@@ -43,6 +43,11 @@ impl Ran {
         format!("{}{}", self.stdout, self.stderr)
     }
 
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        self.folder.file_name().unwrap().to_str().unwrap()
+    }
+
     /// All events of the journal: `what`, with `event`, `step` and the rest.
     pub fn events(&self) -> Vec<Value> {
         journal(&self.folder)
@@ -174,6 +179,14 @@ impl Shop {
                 format!("media-{named}.tar.gz.gpg"),
                 on("198.18.1.2", "tar -C /srv/shop/media -cf - . | gzip"),
             ),
+            (
+                "config",
+                format!("config-{named}.tar.gz.gpg"),
+                on(
+                    "198.18.1.2",
+                    "tar -C / -cf - etc/nginx/sites-enabled/shop.conf etc/cron.d/shop | gzip",
+                ),
+            ),
         ];
         for (folder, name, dump) in dumps {
             self.store_as(folder, &name, &dump, "$S/backup_passphrase");
@@ -260,8 +273,13 @@ impl Shop {
 
     /// Takes a run up again.
     pub fn resume(&self, ran: &Ran) -> Ran {
-        let run = ran.folder.file_name().unwrap().to_str().unwrap();
-        let output = self.dr(&["-v", "resume", run]).output().unwrap();
+        self.resume_with(ran, &[])
+    }
+
+    /// The same, with more words.
+    pub fn resume_with(&self, ran: &Ran, more: &[&str]) -> Ran {
+        let words = [&["-v", "resume", ran.id()], more].concat();
+        let output = self.dr(&words).output().unwrap();
         Ran {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -299,6 +299,16 @@ async fn nginx(folder: &Path, application: u16) -> (Nginx, u16) {
     let mut text = site.to_owned();
     for (as_written, here) in [
         ("listen 80;", format!("listen 127.0.0.1:{port};")),
+        // Without a certificate: what is asked here is what it passes on.
+        ("    listen 443 ssl;\n", String::new()),
+        (
+            "    ssl_certificate /etc/shop/tls/shop.crt;\n",
+            String::new(),
+        ),
+        (
+            "    ssl_certificate_key /etc/shop/tls/shop.key;\n",
+            String::new(),
+        ),
         ("127.0.0.1:8080", format!("127.0.0.1:{application}")),
         ("/var/log/nginx", folder.display().to_string()),
     ] {

@@ -21,6 +21,7 @@ fn addresses() -> Addresses {
         names_api: own_address(8081),
         resolver: own_address(5300),
         messages: own_address(8080),
+        packages: own_address(8080),
     }
 }
 
@@ -116,7 +117,7 @@ async fn a_world_whose_address_is_taken_says_which() {
 }
 
 #[test]
-fn the_services_of_a_world_need_five_addresses_on_its_loopback() {
+fn the_services_of_a_world_need_six_addresses_on_its_loopback() {
     let wanted: Vec<_> = Addresses::of_world()
         .on_loopback()
         .iter()
@@ -129,7 +130,8 @@ fn the_services_of_a_world_need_five_addresses_on_its_loopback() {
             "198.18.255.2",
             "198.18.255.3",
             "198.18.255.4",
-            "198.18.255.5"
+            "198.18.255.5",
+            "198.18.255.6"
         ]
     );
 }

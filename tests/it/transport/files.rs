@@ -20,6 +20,7 @@ async fn a_file_arrives_whole_with_its_owner_and_mode() {
             to: to.display().to_string(),
             owner: None,
             mode: 0o640,
+            keep: None,
         };
         host.put(&file).await.unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), content);
@@ -56,6 +57,45 @@ async fn a_file_arrives_whole_with_its_owner_and_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_file_replaces_is_kept_once_and_never_the_file_itself() {
+    let hosts = Hosts::start();
+    for (n, host) in hosts.both().into_iter().enumerate() {
+        let to = hosts.sshd.path(&format!("made{n}/on the way/file"));
+        let keep = hosts.sshd.path(&format!("kept{n}"));
+        let read = |name: &str| std::fs::read_to_string(keep.join(name)).ok();
+        let file = |content: &str| Upload {
+            content: content.to_string().into(),
+            to: to.display().to_string(),
+            owner: None,
+            mode: 0o640,
+            keep: Some(keep.display().to_string()),
+        };
+        host.put(&file("first")).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "first");
+        assert_eq!(
+            (read("done"), read("previous")),
+            (Some(String::new()), None)
+        );
+        host.put(&file("second")).await.unwrap();
+        assert_eq!(read("previous"), None, "our own file is no old one");
+
+        std::fs::remove_dir_all(&keep).unwrap();
+        // A sender that died between the copy and its name.
+        std::fs::create_dir(&keep).unwrap();
+        std::fs::write(keep.join("previous.part"), "sec").unwrap();
+        // And two at once, of which the slower one must not take the faster one's file for the old one.
+        let (one, two) = (file("third"), file("third"));
+        let (one, two) = tokio::join!(host.put(&one), host.put(&two));
+        one.and(two).unwrap();
+        assert_eq!(read("previous").as_deref(), Some("second"));
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "third");
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(to.parent().unwrap()), 0o755);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_cut_half_way_leaves_the_old_one() {
     let sshd = Sshd::start("");
     let ssh = sshd.ssh();
@@ -66,6 +106,7 @@ async fn a_file_cut_half_way_leaves_the_old_one() {
         to: to.display().to_string(),
         owner: None,
         mode: 0o600,
+        keep: None,
     };
     let half = || {
         std::fs::read_dir(sshd.folder.path())
