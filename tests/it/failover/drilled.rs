@@ -82,7 +82,7 @@ fn the_failover_is_rehearsed_beside_a_shop_that_goes_on_selling() {
     );
     let gate = step(&report, "dns")["evidence"].to_string();
     assert!(
-        gate.contains("gate: http://shop.example/orders/newest"),
+        gate.contains("://shop.example/orders/newest at 198.19."),
         "{gate}"
     );
     for egress in report["drill"]["egress"].as_array().unwrap() {
@@ -108,6 +108,20 @@ fn the_failover_is_rehearsed_beside_a_shop_that_goes_on_selling() {
     let lost_at = shop.lose_region().to_string();
     let words = shop.failover(&lost_at, &["--approve", "go"]);
     shop.do_it(&words).ended(0, &shop).says("MET");
+}
+
+#[test]
+fn the_drill_of_each_quarter_brings_data_and_pictures_back() {
+    let shop = Shop::up("quarter");
+    shop.order();
+    shop.back_up(Timestamp::now(), false);
+    let ran = shop.do_it(&["drill", "plans/quarterly-drill.yaml", "--yes"]);
+    ran.ended(0, &shop).says("MET");
+    let report = shop.report();
+    assert_eq!(report["drill"]["standing"], 0, "{report:#}");
+    assert_eq!(step(&report, "fence-db")["probed"], true, "{report:#}");
+    assert!(report["rpo"]["measured"].as_f64().unwrap() > 0.0);
+    assert_eq!(shop.servers().len(), 2);
 }
 
 /// A new side that serves nothing, behind a name that production serves well.
@@ -180,8 +194,9 @@ fn no_drill_is_green_because_production_is() {
 
     // The name that users type answers, and is never asked: not before its new address is known, and not afterwards.
     shop.inside("curl -sS --fail http://shop.example/health");
-    let served = "grep -c . /var/log/nginx/access.log || true";
+    let served = "wc -l < /var/log/nginx/shop.access.log";
     let before = shop.on_source("198.18.1.2", served);
+    assert_ne!(before, "0", "production has served somebody");
     fs::write(shop.path("plans/hollow.yaml"), HOLLOW).unwrap();
     let ran = shop.do_it(&["drill", "plans/hollow.yaml", "--yes"]);
     ran.ended(4, &shop).says("health did not come");
