@@ -236,6 +236,7 @@ fn services() -> Arc<Services> {
         login_user: "root".into(),
         inventory: inventory(),
         planned: Default::default(),
+        rehearsal: Default::default(),
         folder: "/nonexistent".into(),
     })
 }

@@ -11,7 +11,7 @@ packages='
   openssh-server openssh-client
   postgresql-15 redis-server nginx cron openssl
   pdns-server pdns-backend-sqlite3 sqlite3 unbound
-  curl gpg gpg-agent age ca-certificates faketime
+  curl gpg gpg-agent age nftables ca-certificates faketime
 '
 # An ordinary user maps user ids; root does not need to.
 [ "$(id -u)" = 0 ] || packages="$packages uidmap"

@@ -29,6 +29,8 @@ pub struct Account {
     pub kind: AccountKind,
     /// Opens the API.
     pub token: SecretRef,
+    /// Opens the project for drills, if there is another one.
+    pub drill_token: Option<SecretRef>,
     /// The API's address, without a final `/`.
     pub endpoint: String,
     /// Nothing real is behind it.
@@ -104,7 +106,6 @@ pub struct Limits {
 /// An account at a cloud or a DNS service.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["drill_token"]))]
 struct AccountText {
     /// The version of the format: 1.
     #[schemars(range(min = 1, max = 1))]
@@ -116,6 +117,8 @@ struct AccountText {
     kind: Word,
     /// Opens the API: the token of Hetzner, the API key of PowerDNS.
     token: SecretRef,
+    /// hetzner: opens the project in which drills make and delete their servers, if that is another one.
+    drill_token: Option<SecretRef>,
     /// The API's address, where it is not the service's usual one.
     endpoint: Option<String>,
     /// Nothing real is behind this endpoint.
@@ -248,6 +251,7 @@ pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Account, Vec<Problem>
         name: text.name,
         kind,
         token: text.token.beside(folder),
+        drill_token: text.drill_token.map(|token| token.beside(folder)),
         endpoint,
         sandbox: text.sandbox,
         regions: text.regions,
@@ -261,7 +265,10 @@ pub fn read(source: &Arc<Source>, folder: &Path) -> Result<Account, Vec<Problem>
 fn kind(text: &AccountText, root: &Node, problems: &mut Vec<Problem>) -> AccountKind {
     let (foreign, owner): (&[&str], _) = match text.kind {
         Word::Hetzner => (&["server"], "powerdns"),
-        Word::Powerdns => (&["regions", "images", "sizes", "limits"], "hetzner"),
+        Word::Powerdns => (
+            &["regions", "images", "sizes", "limits", "drill_token"],
+            "hetzner",
+        ),
     };
     for key in foreign {
         if let Some((written, _)) = root.entry(key) {

@@ -324,12 +324,28 @@ pub struct Header {
     /// The older run whose estate this one goes on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopts: Option<RunId>,
+    /// The rules of a drill; only drills have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
     /// Where the plan was read from, for the commands that are shown.
     pub plan_path: String,
     /// Where the inventory was read from: the plan's own, or `--inventory`.
     pub inventory_path: String,
     /// Where the provider files were read from: the inventory's own, or those of `--providers`.
     pub provider_paths: Vec<String>,
+}
+
+/// What holds for a whole drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drill {
+    /// What it makes is labelled to be taken away from then on, whatever became of this process.
+    pub expires: Timestamp,
+    /// What its servers may reach besides stores, resolvers and each other: `host:port`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Left standing at the end, for looking around, until it expires.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
 }
 
 /// What the plan promises.
@@ -382,6 +398,9 @@ pub struct BoundStep {
     /// Left out of this run, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
+    /// Only looked at, for it is aimed at something that this run did not make; and what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
     /// One line for people: what it does to what.
     pub title: String,
     /// Who may answer for it or call it needless, by name; empty: everybody.

@@ -5,6 +5,7 @@
 mod args;
 mod blast_radius;
 mod checked;
+mod judge;
 mod placeholder;
 mod scope;
 mod unread;
@@ -21,15 +22,16 @@ use crate::event::{BoundNeed, BoundStep, HealthRule, Objectives};
 use crate::ids::{RunId, StepId};
 use crate::inventory::Inventory;
 use crate::kind::{Mode, Output};
-use crate::plan::{Graph, Plan, Step};
+use crate::plan::{Check, Graph, Plan, Step};
 use crate::problem::{Problem, Severity, nearest};
 use crate::template::Reference;
 use crate::yaml::Node;
 
+use judge::{BoundAction, BoundCheck};
 pub use placeholder::Placeholder;
 use scope::Scope;
 pub use unread::Unread;
-pub use work::{Policy, Work};
+pub use work::{Moving, Policy, Work};
 
 /// What a program is bound from.
 pub struct Sources {
@@ -73,6 +75,8 @@ pub struct Program {
     index: HashMap<StepId, usize>,
     samples: HashMap<usize, Output>,
     hosts: BTreeSet<String>,
+    /// Steps that would move names or addresses, in a run that does not: they lead elsewhere all the same, for this process.
+    moving: Vec<usize>,
     /// The kinds, by step.
     kinds: Vec<&'static Kind>,
     /// Things a person should see before the start.
@@ -123,6 +127,7 @@ impl Program {
         let mut titles = vec![String::new(); all.len()];
         let mut asks = vec![Vec::new(); all.len()];
         let mut kinds: Vec<Option<&'static Kind>> = vec![None; all.len()];
+        let mut judged: Vec<Option<BoundAction>> = all.iter().map(|_| None).collect();
         for at in order {
             let step = all[at];
             let Some(kind) = crate::action::kind_of(args::kind(step)) else {
@@ -140,9 +145,16 @@ impl Program {
                 unknown: &unknown,
             };
             let bound = bind_step(step, kind, &scope, &sources, &hosts);
+            let mut kept: Option<Box<dyn Action>> = None;
             match bound {
                 Ok((action, sample)) => {
                     titles[at] = action.title();
+                    let action: &dyn Action = if judge::applies(mode) {
+                        let bound = to_judge(step, kind, action, &scope, &sources, &hosts);
+                        &*judged[at].insert(bound).action
+                    } else {
+                        &**kept.insert(action)
+                    };
                     asks[at] = action.asks();
                     files.extend(action.files());
                     if let Some(host) = sample.get("host").and_then(|host| host.as_str()) {
@@ -171,6 +183,29 @@ impl Program {
             unknown: &unknown,
         };
         let health_references = check_health(&sources, &scope, &hosts, &mut problems, &mut files);
+        let mut probes: Vec<Option<String>> = vec![None; all.len()];
+        let mut moving = Vec::new();
+        if judge::applies(mode) {
+            let health = sources.plan.health.iter().flat_map(|health| &health.checks);
+            let health: Vec<BoundCheck> = health
+                .filter_map(|check| check_to_judge(check, &scope, &sources, &hosts))
+                .collect();
+            let case = judge::Case {
+                mode,
+                sources: &sources,
+                all: &all,
+                index: &index,
+                actions: &judged,
+                made: &made.keys().cloned().collect(),
+                health: &health,
+            };
+            probes = case.judge(&mut problems);
+            moving.extend((0..all.len()).filter(|at| {
+                let moves = judged[*at].as_ref().map(|bound| bound.action.moves());
+                all[*at].enabled && moves.is_some_and(|moves| !moves.is_empty())
+            }));
+        }
+        drop(judged);
         unread::without_consequences(&mut problems, &all, &health_references, &unknown);
         problems.retain(|problem| !sources.unread.explains(problem));
         let broken = sources.unread.is_broken();
@@ -185,7 +220,15 @@ impl Program {
         }
         let kinds: Vec<&'static Kind> = kinds.into_iter().flatten().collect();
         let names = scope::placeholders(&all, &samples);
-        let steps = all
+        let waits: Vec<Vec<BoundNeed>> = all
+            .iter()
+            .map(|step| match judge::applies(mode) {
+                true => needs_through(step, &all, &index, mode),
+                false => own_needs(step),
+            })
+            .collect();
+        let mut waits = waits.into_iter();
+        let steps: Vec<BoundStep> = all
             .iter()
             .enumerate()
             .map(|(at, step)| {
@@ -194,7 +237,12 @@ impl Program {
                     kinds[at],
                     mode,
                     at >= sources.plan.steps.len(),
-                    (names(&titles[at]), std::mem::take(&mut asks[at])),
+                    Found {
+                        needs: waits.next().unwrap_or_default(),
+                        title: names(&titles[at]),
+                        asks: std::mem::take(&mut asks[at]),
+                        probe: probes[at].take(),
+                    },
                 )
             })
             .collect();
@@ -207,6 +255,7 @@ impl Program {
             index,
             samples,
             hosts,
+            moving,
             kinds,
             warnings: problems,
             files,
@@ -399,6 +448,46 @@ fn bind_check(
     checked::bind_one(kind, &with, &bind, &with.place)
 }
 
+/// A bound step with all that decides whether a drill may carry it out.
+fn to_judge<'a>(
+    step: &'a Step,
+    kind: &'static Kind,
+    action: Box<dyn Action>,
+    scope: &Scope,
+    sources: &Sources,
+    hosts: &BTreeSet<String>,
+) -> BoundAction<'a> {
+    let values = scope.for_references(&step.references);
+    let args = args::node(step);
+    let verify = step.verify.iter().filter(|_| !kind.takes_verify);
+    BoundAction {
+        kind,
+        args: crate::template::fill(&args, &values).unwrap_or(args),
+        action,
+        verify: verify
+            .filter_map(|check| check_to_judge(check, scope, sources, hosts))
+            .collect(),
+    }
+}
+
+/// None where binding failed, which is a problem of its own.
+fn check_to_judge<'a>(
+    check: &'a Check,
+    scope: &Scope,
+    sources: &Sources,
+    hosts: &BTreeSet<String>,
+) -> Option<BoundCheck<'a>> {
+    let action = bind_check(&check.kind, &check.with, scope, sources, hosts).ok()?;
+    let (references, _) = crate::template::references(&check.with);
+    let values = scope.for_references(&references);
+    Some(BoundCheck {
+        place: &check.place,
+        own_script: checked::kind_behind(&check.kind).is_some_and(|kind| kind.own_script),
+        with: crate::template::fill(&check.with, &values).ok()?,
+        action,
+    })
+}
+
 /// Tries the health checks, and adds the files that they read. What they refer to.
 fn check_health(
     sources: &Sources,
@@ -553,14 +642,7 @@ fn left_out(step: &Step, mode: Mode) -> Option<String> {
         .map(|_| format!("it is not part of a {mode}"))
 }
 
-fn bound_step(
-    step: &Step,
-    kind: &Kind,
-    mode: Mode,
-    finally: bool,
-    (title, asks): (String, Vec<String>),
-) -> BoundStep {
-    let left_out = left_out(step, mode);
+fn own_needs(step: &Step) -> Vec<BoundNeed> {
     let mut needs: Vec<BoundNeed> = Vec::new();
     for need in &step.needs {
         // What a reference implies says nothing that a written need has not said better.
@@ -571,6 +653,55 @@ fn bound_step(
             });
         }
     }
+    needs
+}
+
+/// With those of the steps between that are left out: a drill has no question before the traffic, and must not ask the gate
+/// before there is anything to ask.
+fn needs_through(
+    step: &Step,
+    all: &[&Step],
+    index: &HashMap<StepId, usize>,
+    mode: Mode,
+) -> Vec<BoundNeed> {
+    let mut needs = own_needs(step);
+    let mut next = 0;
+    while let Some(need) = needs.get(next) {
+        next += 1;
+        let between = index.get(&need.step).map(|at| all[*at]);
+        let Some(between) = between.filter(|between| left_out(between, mode).is_some()) else {
+            continue;
+        };
+        for more in own_needs(between) {
+            if !needs.iter().any(|known| known.step == more.step) {
+                needs.push(more);
+            }
+        }
+    }
+    needs
+}
+
+/// What binding found out about a step.
+struct Found {
+    needs: Vec<BoundNeed>,
+    title: String,
+    asks: Vec<String>,
+    probe: Option<String>,
+}
+
+fn bound_step(
+    step: &Step,
+    kind: &Kind,
+    mode: Mode,
+    finally: bool,
+    Found {
+        needs,
+        title,
+        asks,
+        probe,
+    }: Found,
+) -> BoundStep {
+    let left_out = left_out(step, mode);
     BoundStep {
         id: step.id.clone(),
         kind: kind.name.to_string(),
@@ -580,6 +711,7 @@ fn bound_step(
         on_failure: step.on_failure,
         finally,
         left_out,
+        probe,
         title,
         asks,
         expect: step.expect.map(|span| span.0),

@@ -1,6 +1,8 @@
 //! DNS questions: to one server, so that a change can be seen where it happens, without a cache in between; and to
 //! the resolver of this machine, as its other programs ask.
 
+pub mod overlay;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

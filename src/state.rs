@@ -435,6 +435,14 @@ impl RunState {
 }
 
 impl StepState {
+    /// One word for people: what was only looked at is not done.
+    pub fn word(&self) -> &'static str {
+        match self.status {
+            Status::Done if self.bound.probe.is_some() => "probed",
+            ref status => status.word(),
+        }
+    }
+
     fn new(bound: &BoundStep) -> Self {
         let status = match &bound.left_out {
             Some(why) => Status::LeftOut(why.clone()),

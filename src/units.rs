@@ -43,6 +43,54 @@ impl Span {
     }
 }
 
+/// One side of a connection as people write it: `smtp.example:25`, `192.0.2.7:443`, `[2001:db8::1]:443`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Socket {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port, never 0.
+    pub port: u16,
+}
+
+impl Socket {
+    /// Reads `host:port`; says what is wrong otherwise.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("`{text}` is no `host:port`: {why}");
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| wrong("it has no port"))?;
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| wrong("a port is a number from 1 to 65535"))?;
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let host = match inner {
+            Some(inner) => match inner.parse::<std::net::Ipv6Addr>() {
+                Ok(address) => address.to_string(),
+                Err(_) => return Err(wrong("between the brackets stands no IPv6 address")),
+            },
+            None => host.to_string(),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if host.is_empty() || inner.is_none() && !host.chars().all(plain) {
+            return Err(wrong("its host is neither a name nor an address"));
+        }
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
 impl TryFrom<String> for Span {
     type Error = UnitError;
     fn try_from(text: String) -> Result<Self, UnitError> {
@@ -218,6 +266,24 @@ mod tests {
         for seconds in [0, 1, 9, 10, 61, 3599, 3600, 3661, 90_061] {
             let span = Span(Duration::from_secs(seconds));
             assert_eq!(Span::parse(&span.to_string()).unwrap(), span);
+        }
+    }
+
+    #[test]
+    fn a_host_with_its_port_has_one_reading() {
+        for text in ["smtp.example:25", "192.0.2.7:443", "[2001:db8::1]:443"] {
+            assert_eq!(Socket::parse(text).unwrap().to_string(), text);
+        }
+        for bad in [
+            "smtp.example",
+            "smtp:0",
+            ":25",
+            "a b:25",
+            "2001:db8::1:443",
+            "[x]:1",
+            "x:y",
+        ] {
+            assert!(Socket::parse(bad).is_err(), "{bad}");
         }
     }
 }

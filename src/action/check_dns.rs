@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::ask_dns;
 use super::dns_names::{Wanted, wanted_records};
-use super::{Action, Bind, Context, Look, Verb, Verified};
+use super::{Action, Asked, Bind, Context, Look, Verb, Verified};
 use crate::kind::{Effect, Failure, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;
@@ -72,6 +72,10 @@ impl Look for CheckDns {
             self.name,
             self.r#type.as_deref().unwrap_or("A")
         )
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::Records(vec![self.name.clone()])
     }
 
     async fn look(&self, _cx: &Context) -> Result<Verified, Failure> {
@@ -180,6 +184,10 @@ pub(super) async fn answers(
 impl Look for DnsWait {
     fn title(&self) -> String {
         format!("name servers of {}", self.domain)
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::Records(self.wanted.iter().map(|one| one.name.clone()).collect())
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Action, Bind, Context, Look, Verb, Verified};
+use super::{Action, Asked, Bind, Context, Look, Verb, Verified};
 use crate::http::{HttpOptions, http_client};
 use crate::kind::{Effect, Failure, Reason, Undo, chain};
 use crate::problem::Problem;
@@ -122,6 +122,8 @@ const PAGE: usize = 1 << 20;
 
 /// An answer, or its first megabyte.
 pub(super) struct Page {
+    /// Where it was asked instead of where the world would ask: what a drill rehearses.
+    pub(super) led: Option<IpAddr>,
     pub(super) status: u16,
     pub(super) body: String,
 }
@@ -135,6 +137,11 @@ pub(super) async fn ask(
     trust: Option<&Path>,
 ) -> Result<Page, Failure> {
     let parsed = check_url(url).map_err(|why| Failure::new(Reason::Other, why))?;
+    let led = cx
+        .services
+        .leads(at.unwrap_or_else(|| parsed.host_str().unwrap_or_default()))?;
+    let leads_to = led.map(|ip| ip.to_string());
+    let at = leads_to.as_deref().or(at);
     let client = if at.is_none() && trust.is_none() {
         cx.services.http.clone()
     } else {
@@ -186,7 +193,7 @@ pub(super) async fn ask(
     }
     body.truncate(PAGE);
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Page { status, body })
+    Ok(Page { led, status, body })
 }
 
 /// The value at a JSON pointer of a page.
@@ -225,6 +232,14 @@ impl Look for CheckHttp {
         }
     }
 
+    fn asked(&self) -> Asked {
+        match (&self.at, check_url(&self.url)) {
+            (Some(at), _) => Asked::Address(at.clone()),
+            (None, Ok(url)) => Asked::Name(url.host_str().unwrap_or_default().to_string()),
+            (None, Err(_)) => Asked::Nobody,
+        }
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         let trust = self.trust.as_ref().map(|trust| self.folder.join(trust));
         trust.into_iter().collect()
@@ -243,7 +258,11 @@ impl Look for CheckHttp {
             );
             return Err(Failure::new(Reason::Verify, words));
         }
-        let mut seen = Verified::seen(Look::title(self), page.status).with("status", page.status);
+        let asked = match page.led {
+            Some(ip) => format!("{} (asked at {ip}, where it would lead)", Look::title(self)),
+            None => Look::title(self),
+        };
+        let mut seen = Verified::seen(asked, page.status).with("status", page.status);
         if let Some(pointer) = &self.json {
             let value = point(&self.url, &page, pointer)?;
             if let Some(equals) = &self.equals

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::data_checks::check_reading;
-use super::{Action, Bind, Context, Look, Verb, Verified, host_named};
+use super::{Action, Asked, Bind, Context, Look, Verb, Verified, host_named};
 use crate::dataset::redis::{Client, Site};
 use crate::dataset::{Expectation, Question};
 use crate::kind::{Effect, Failure, Finding, Output, Reason, Undo};
@@ -88,6 +88,10 @@ impl Look for CheckRedis {
             cx.services.secrets.fetch(password).await?;
         }
         Ok(Vec::new())
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::Host(self.host.clone())
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Bind, Context, Look, Verb, Verified, host_named};
+use super::{Action, Asked, Bind, Context, Look, Verb, Verified, host_named};
 use crate::dataset::Expectation;
 use crate::dataset::postgres::{Psql, Site};
 use crate::kind::{Effect, Failure, Reason, Undo};
@@ -90,6 +90,10 @@ impl Look for CheckSql {
             self.database,
             self.host
         )
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::Host(self.host.clone())
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {

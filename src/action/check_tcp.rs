@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Bind, Context, Look, Verb, Verified};
+use super::{Action, Asked, Bind, Context, Look, Verb, Verified};
 use crate::kind::{Effect, Failure, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;
@@ -53,8 +53,14 @@ impl Look for CheckTcp {
         format!("port {} of {}", self.port, self.address)
     }
 
-    async fn look(&self, _cx: &Context) -> Result<Verified, Failure> {
-        let connect = tokio::net::TcpStream::connect((self.address.as_str(), self.port));
+    fn asked(&self) -> Asked {
+        Asked::Name(self.address.clone())
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
+        let led = cx.services.leads(&self.address)?.map(|ip| ip.to_string());
+        let address = led.as_deref().unwrap_or(&self.address);
+        let connect = tokio::net::TcpStream::connect((address, self.port));
         let open = tokio::time::timeout(Duration::from_secs(3), connect).await;
         let saw = match &open {
             Ok(Ok(_)) => "open".to_string(),

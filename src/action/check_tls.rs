@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Bind, Context, Look, Verb, Verified};
+use super::{Action, Asked, Bind, Context, Look, Verb, Verified};
 use crate::http::{TlsError, TlsQuestion, certificate};
 use crate::kind::{Effect, Failure, Output, Reason, Undo};
 use crate::problem::Problem;
@@ -100,10 +100,18 @@ impl Look for CheckTls {
         trust.into_iter().collect()
     }
 
+    fn asked(&self) -> Asked {
+        match &self.at {
+            Some(at) => Asked::Address(at.clone()),
+            None => Asked::Name(self.name.clone()),
+        }
+    }
+
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
+        let led = cx.services.leads(self.at.as_ref().unwrap_or(&self.name))?;
         let question = TlsQuestion {
             name: self.name.clone(),
-            at: self.at.as_ref().and_then(|at| at.parse().ok()),
+            at: led.or_else(|| self.at.as_ref().and_then(|at| at.parse().ok())),
             port: self.port,
             trust: Look::files(self)
                 .first()

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::check_backups::dataset_named;
 use super::data_checks::{self, DataCheck};
 use super::data_kinds::live_copy;
-use super::{Action, Bind, Context, Look, Verb, Verified, host_named};
+use super::{Action, Asked, Bind, Context, Look, Verb, Verified, host_named};
 use crate::kind::{Effect, Failure, Reason, Undo};
 use crate::problem::Problem;
 use crate::yaml::Node;
@@ -57,6 +57,10 @@ impl Verb for DatasetVerify {
 impl Look for DatasetVerify {
     fn title(&self) -> String {
         format!("{} on {}", self.dataset, self.host)
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::Host(self.host.clone())
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {

@@ -13,7 +13,7 @@ use super::ask_dns;
 use super::check_dns::answers;
 use super::dns_names::{Wanted, account_of, wanted_records};
 use super::gate::Gate;
-use super::{Action, Bind, Context, Verb, Verified};
+use super::{Action, Bind, Context, Move, MovedTo, Verb, Verified, probed};
 use crate::clock::Timestamp;
 use crate::dns::{Dns, RecordSet, Swap, halfway};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
@@ -367,6 +367,26 @@ impl Action for DnsSwitch {
                 .and("resolvers may keep the old answer for", format!("{ttl}s"))
                 .with("stale_seconds", ttl);
         }
+        Ok(seen)
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        let moved = self.bound.wanted.iter().flat_map(|wanted| {
+            let addresses = wanted.values.iter().filter_map(|value| value.parse().ok());
+            addresses.map(|address| Move {
+                what: wanted.name.clone(),
+                to: MovedTo::Address(address),
+            })
+        });
+        moved.collect()
+    }
+
+    /// The zone stays as it is. The gate only asks, and asks the new side: a drill that did not go through it would prove
+    /// less than it could.
+    async fn probe(&self, cx: &Context) -> Result<Verified, Failure> {
+        let mut seen = probed(&Action::title(self), self.observe(cx).await?);
+        let passed = self.gate.pass(self.because.as_deref(), cx).await?;
+        seen = seen.and(passed.what, passed.saw);
         Ok(seen)
     }
 

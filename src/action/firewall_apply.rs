@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::host_server::{HostServer, server_account};
-use super::{Action, Bind, Context, Verb, Verified};
+use super::{Action, Bind, Context, Target, Verb, Verified};
 use crate::kind::{
-    Effect, Evidence, Failure, Finding, Observation, Output, Reason, Resource, Undo,
+    Effect, Evidence, Failure, Finding, Mode, Observation, Output, Reason, Resource, Undo,
 };
 use crate::problem::Problem;
 use crate::provider::firewall::{Direction, Firewall, Rule, normal, plain_network};
@@ -230,12 +230,21 @@ impl FirewallApply {
         cx.services.provider(&self.account)
     }
 
+    /// Runs with the same name change the same firewall. A drill makes one of its own: it must not change that of the estate.
+    fn named(&self, cx: &Context) -> String {
+        match cx.mode {
+            Mode::Drill => format!("{}-drill-{}", self.name, cx.run.short()),
+            _ => self.name.clone(),
+        }
+    }
+
     /// Ours, if there is one. A stranger of that name, or two of ours, is a failure in words.
     async fn ours(
         &self,
+        cx: &Context,
         provider: &dyn Provider,
     ) -> Result<Result<Option<Firewall>, String>, Failure> {
-        let found = provider.firewalls()?.named(&self.name).await?;
+        let found = provider.firewalls()?.named(&self.named(cx)).await?;
         let (ours, strangers): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.ours);
         Ok(match (ours.as_slice(), strangers.as_slice()) {
             ([], []) => Ok(None),
@@ -297,7 +306,7 @@ impl Action for FirewallApply {
 
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         let provider = self.provider(cx)?;
-        let now = match self.ours(&*provider).await? {
+        let now = match self.ours(cx, &*provider).await? {
             Ok(now) => now,
             Err(words) => return Err(Failure::new(Reason::Refused, words)),
         };
@@ -337,7 +346,7 @@ impl Action for FirewallApply {
 
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
         let provider = self.provider(cx)?;
-        let now = match self.ours(&*provider).await? {
+        let now = match self.ours(cx, &*provider).await? {
             Ok(now) => now,
             Err(what) => {
                 let hint = Some(format!("rename or delete it at {}", self.account));
@@ -384,7 +393,7 @@ impl Action for FirewallApply {
         let provider = self.provider(cx)?;
         let servers = self.servers(cx).await?;
         let now = self
-            .ours(&*provider)
+            .ours(cx, &*provider)
             .await?
             .map_err(|words| Failure::new(Reason::Refused, words))?;
         Self::note_before(cx, &now).await?;
@@ -393,7 +402,8 @@ impl Action for FirewallApply {
             Some(now) => now,
             None => {
                 let rules = &self.bound.0;
-                let made = reconcile::firewall_once(&*provider, &self.name, rules, SETTLE).await?;
+                let name = self.named(cx);
+                let made = reconcile::firewall_once(&*provider, &name, rules, SETTLE).await?;
                 if made.adopted {
                     cx.log("the answer was lost, and the firewall was found by its mark");
                 }
@@ -425,7 +435,7 @@ impl Action for FirewallApply {
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
         let wrong = |words: String| Err(Failure::new(Reason::Verify, words));
         let provider = self.provider(cx)?;
-        let now = match self.ours(&*provider).await? {
+        let now = match self.ours(cx, &*provider).await? {
             Ok(Some(now)) => now,
             Ok(None) => return wrong(format!("there is no firewall `{}`", self.name)),
             Err(words) => return wrong(words),
@@ -451,6 +461,10 @@ impl Action for FirewallApply {
         Ok(seen.with("firewall", now.id))
     }
 
+    fn target(&self) -> Target {
+        Target::Hosts(self.hosts.clone())
+    }
+
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
         let (Some(before), Some(id)) = (Self::noted_before(cx), cx.noted_text("firewall")) else {
             return Ok(Vec::new());
@@ -458,7 +472,7 @@ impl Action for FirewallApply {
         let provider = self.provider(cx)?;
         let firewalls = provider.firewalls()?;
         let now = self
-            .ours(&*provider)
+            .ours(cx, &*provider)
             .await?
             .map_err(|words| Failure::new(Reason::Refused, words))?;
         let what = format!("firewall `{}`", self.name);

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::gate::Gate;
 use super::host_server::{HostServer, server_account};
-use super::{Action, Bind, Context, Verb, Verified};
+use super::{Action, Bind, Context, Move, MovedTo, Target, Verb, Verified};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Reason, Undo};
 use crate::problem::Problem;
 use crate::provider::Provider;
@@ -87,7 +87,7 @@ impl IpAssign {
     }
 
     async fn look(&self, cx: &Context) -> Result<(Arc<dyn Provider>, Address), Failure> {
-        let provider = cx.services.provider(&self.account)?;
+        let provider = cx.services.standing(&self.account)?;
         let found = provider.addresses()?.by_ip(self.bound().0).await?;
         let address = found.ok_or_else(|| {
             let words = format!("{} has no floating IP {}", self.account, self.address);
@@ -233,6 +233,32 @@ impl Action for IpAssign {
         Ok(seen
             .and("it belonged to", words(before.as_deref()))
             .with("address", self.address.clone()))
+    }
+
+    fn target(&self) -> Target {
+        Target::Estate
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        vec![Move {
+            what: self.address.clone(),
+            to: MovedTo::Host(self.host.clone()),
+        }]
+    }
+
+    /// The address stays where it is; the gate only asks, and asks the new side.
+    async fn probe(&self, cx: &Context) -> Result<Verified, Failure> {
+        let (_, address) = self.look(cx).await?;
+        let passed = self.gate.pass(self.because.as_deref(), cx).await?;
+        let seen = Verified::seen(
+            self.address.clone(),
+            format!(
+                "only looked: belongs to {}; a failover would move it to {}",
+                words(address.server.as_deref()),
+                self.host
+            ),
+        );
+        Ok(seen.and(passed.what, passed.saw))
     }
 
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {

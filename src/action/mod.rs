@@ -23,6 +23,7 @@ mod dataset_restore;
 mod dataset_verify;
 mod dns_names;
 mod dns_switch;
+mod egress;
 mod firewall_apply;
 mod first_contact;
 mod gate;
@@ -44,6 +45,7 @@ mod new_server;
 mod notify;
 mod own_script;
 mod placed_file;
+mod rehearsal;
 mod server_create;
 mod server_delete;
 mod server_from_snapshot;
@@ -58,9 +60,11 @@ mod wait;
 
 pub use check_backups::examine as backups_of;
 pub use context::{ADOPTED, ADOPTED_ATTEMPTS, Context, Given, Person, Record, StepNotes};
+pub use egress::{Dropped, Egress, dropped};
 pub use hosts::{HostFacts, Hosts, Reach};
 pub use kind_table::{Bind, Kind, Verb, decode_args};
 pub use limits::Planned;
+pub use rehearsal::Rehearsal;
 pub use services::{Secrets, Services};
 
 use async_trait::async_trait;
@@ -168,6 +172,30 @@ pub trait Action: Send + Sync {
         None
     }
 
+    /// What it is aimed at. In a drill only what the run itself has made may be touched.
+    fn target(&self) -> Target {
+        match self.host() {
+            Some(host) => Target::Hosts(vec![host.to_string()]),
+            None => Target::Estate,
+        }
+    }
+
+    /// Whom a look asks.
+    fn asked(&self) -> Asked {
+        Asked::Nobody
+    }
+
+    /// The names and addresses that lead elsewhere when it is done.
+    fn moves(&self) -> Vec<Move> {
+        Vec::new()
+    }
+
+    /// What a drill does in its place where it is aimed at something that the run did not make: looks, and changes nothing.
+    async fn probe(&self, cx: &Context) -> Result<Verified, Failure> {
+        let title = self.title();
+        Ok(probed(&title, self.observe(cx).await?))
+    }
+
     /// What it kept of before, so that it could be put back. Looks only.
     async fn kept(&self, _cx: &Context) -> Result<Option<String>, Failure> {
         Ok(None)
@@ -176,6 +204,72 @@ pub trait Action: Send + Sync {
     /// Lets go of what it kept; after that there is no way back. Safe to call again.
     async fn release(&self, _cx: &Context) -> Result<(), Failure> {
         Ok(())
+    }
+}
+
+/// What an action is aimed at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Hosts, by the names that steps use.
+    Hosts(Vec<String>),
+    /// Something that was not there before, and that carries the run's mark.
+    New,
+    /// Something of the estate: a zone, an address, a server that stands.
+    Estate,
+}
+
+/// Whom a look asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody whom a drill would have to mind.
+    Nobody,
+    /// Whoever answers at this name or address, from this machine.
+    Name(String),
+    /// This very address, whatever names say.
+    Address(String),
+    /// A host, by the name that steps use.
+    Host(String),
+    /// Name servers, for the records of these names.
+    Records(Vec<String>),
+}
+
+/// A name (or an address that can be moved) and where it leads to afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The whole name, or the address.
+    pub what: String,
+    /// Where to.
+    pub to: MovedTo,
+}
+
+/// Where a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MovedTo {
+    /// An address.
+    Address(std::net::IpAddr),
+    /// A host's own address.
+    Host(String),
+}
+
+/// What an observation says of a step that is only looked at.
+fn probed(title: &str, seen: Observation) -> Verified {
+    let stops = |why: String| {
+        Verified::seen(
+            title,
+            format!("only looked: a failover would stop here: {why}"),
+        )
+        .leaves(format!("in a failover `{title}` would stop: {why}"), None)
+    };
+    match seen {
+        Observation::Done => Verified::seen(title, "only looked: it is so already"),
+        Observation::Absent => Verified::seen(title, "only looked: a failover would do it"),
+        Observation::Partial { what } => Verified::seen(
+            title,
+            format!("only looked: a failover would do it; {what}"),
+        ),
+        Observation::Running { what } => stops(format!("something is at work on it: {what}")),
+        Observation::Foreign { what, .. } => stops(what),
+        Observation::CannotTell { why, .. } => stops(format!("nobody can tell: {why}")),
     }
 }
 
@@ -204,6 +298,11 @@ pub trait Look: Send + Sync {
     /// See [`Action::asks`].
     fn asks(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// See [`Action::asked`].
+    fn asked(&self) -> Asked {
+        Asked::Nobody
     }
 
     /// One look. A failure with reason `Verify`, `Unreachable` or `Timeout` is looked at again until the step's deadline.
@@ -252,6 +351,26 @@ impl<T: Look> Action for T {
 
     fn takes(&self) -> Option<std::time::Duration> {
         Look::takes(self)
+    }
+
+    fn asked(&self) -> Asked {
+        Look::asked(self)
+    }
+
+    /// Asked once; what is not so has a reason: the drill did not make it so.
+    async fn probe(&self, cx: &Context) -> Result<Verified, Failure> {
+        let saw = match self.look(cx).await {
+            Ok(seen) => {
+                let seen = seen.evidence.into_iter();
+                let words: Vec<String> = seen.map(|e| format!("{}: {}", e.what, e.saw)).collect();
+                words.join("; ")
+            }
+            Err(failure) => failure.message,
+        };
+        Ok(Verified::seen(
+            Look::title(self),
+            format!("only looked: {saw}"),
+        ))
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {

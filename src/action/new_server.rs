@@ -1,6 +1,7 @@
 //! A new server for a role, whatever it is made from and whatever the API does: exactly one. Its host key is made here,
 //! injected, pinned, and exchanged for one that has never left the host before anything of value goes over the connection.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::egress;
 use super::first_contact::{self, bootstrap_key, cloud_config};
 use super::server_place::{Rung, rungs};
 use super::snapshot_choice::Choice;
-use super::{Action, Bind, Context, Cost, HostFacts, Verified};
+use super::{Action, Bind, Context, Cost, HostFacts, Target, Verified};
 use crate::kind::{Evidence, Failure, Finding, Observation, Output, Reason, Resource};
 use crate::problem::Problem;
 use crate::provider::{Power, Provider, Server, ServerSpec, Tags, reconcile};
@@ -244,6 +246,12 @@ impl NewServer {
         cx.note("bootstrap_pins", serde_json::Value::from(pins))
             .await?;
         cx.services.mask.learn(&key.private);
+        let mut packages = self.packages.clone();
+        if cx.services.rehearsal.egress.is_some()
+            && !packages.iter().any(|name| name == egress::PACKAGE)
+        {
+            packages.push(egress::PACKAGE.into());
+        }
         let spec = ServerSpec {
             name: self.name(cx),
             region: rung.region.clone(),
@@ -253,7 +261,7 @@ impl NewServer {
                 &key,
                 &cx.services.login_user,
                 &cx.services.login_keys,
-                &self.packages,
+                &packages,
             ),
             tags: Tags {
                 run: cx.run.to_string(),
@@ -359,6 +367,7 @@ impl Action for NewServer {
                 return Ok(findings);
             }
         }
+        findings.extend(egress::check(cx).await?);
         let told = findings.len();
         for rung in &self.rungs {
             let provider = cx.services.provider(&rung.account)?;
@@ -474,7 +483,9 @@ impl Action for NewServer {
                 .await?;
             cx.services.hosts.add(facts)?;
         }
-        Ok(())
+        let mut addresses: Vec<IpAddr> = server.ipv4.map(IpAddr::from).into_iter().collect();
+        addresses.extend(server.ipv6.map(IpAddr::from));
+        egress::close(cx, &self.role, addresses).await
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
@@ -521,10 +532,15 @@ impl Action for NewServer {
             )
             .with("place", format!("{}/{}", rung.account, server.region))
             .with("type", server.size);
+        let verified = egress::verify(cx, &self.role, verified).await?;
         Ok(match &self.source {
             Source::Image => verified,
             Source::Snapshot(choice) => choice.tell(cx, verified),
         })
+    }
+
+    fn target(&self) -> Target {
+        Target::New
     }
 
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {

@@ -49,7 +49,7 @@ impl Named {
 
     /// The server, if the provider knows it.
     pub(super) async fn find(&self, cx: &Context) -> Result<(Arc<dyn Provider>, Server), Failure> {
-        let provider = cx.services.provider(&self.account)?;
+        let provider = cx.services.standing(&self.account)?;
         match provider.by_name(&self.name).await? {
             Some(server) => Ok((provider, server)),
             None => Err(Failure::new(

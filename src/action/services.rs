@@ -46,6 +46,8 @@ pub struct Services {
     pub inventory: Arc<crate::inventory::Inventory>,
     /// What the run is going to add to accounts that have limits.
     pub planned: super::limits::Planned,
+    /// What is different in a drill.
+    pub rehearsal: super::rehearsal::Rehearsal,
     /// The run's folder: copies of the plan's files, and what must be a file (private keys never).
     pub folder: std::path::PathBuf,
 }

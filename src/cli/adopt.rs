@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::event::{Back, RunResult, What};
 use crate::ids::{RunId, StepId};
 use crate::journal::{Ledger, Parts, RunFolder};
-use crate::kind::{Effect, Resource, chain};
+use crate::kind::{Effect, Mode, Resource, chain};
 use crate::program::{Program, Work};
 use crate::provider::Server;
 use crate::secret::Mask;
@@ -49,6 +49,12 @@ pub fn older(name: &str, state_path: &Path, program: &Program) -> Result<Older, 
             header.estate,
             program.plan().name,
             program.inventory().name
+        ));
+    }
+    if header.mode != Mode::Failover {
+        return refuse(format!(
+            "run {run} was a {}: what it made is thrown away and is no part of a recovery",
+            header.mode
         ));
     }
     if folder.is_live()? {

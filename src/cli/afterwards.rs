@@ -78,8 +78,12 @@ impl Afterwards {
         let header = self.state.header.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let owner = Owner::this_process(header.run.clone(), &person(), clock.now());
-        let held = FileEstates::new(&self.state_path).take(&header.estate, &owner)?;
-        if let Some(before) = held.before() {
+        // A drill changes nothing of the estate: its own journal is all that it needs to itself.
+        let held = match header.drill {
+            Some(_) => None,
+            None => Some(FileEstates::new(&self.state_path).take(&header.estate, &owner)?),
+        };
+        if let Some(before) = held.as_ref().and_then(|held| held.before()) {
             say(&format!(
                 "the last owner did not let go in peace: {before}\n"
             ));
@@ -96,6 +100,10 @@ impl Afterwards {
                 state: Some(&state),
                 mask: mask.clone(),
                 clock: clock.clone(),
+                drill: header
+                    .drill
+                    .clone()
+                    .map(|drill| (header.run.clone(), drill)),
             };
             let services = Arc::new(services::build(wanted).await?);
             let parts = Parts {
@@ -103,7 +111,7 @@ impl Afterwards {
                 reporters: report::reporters(common, &self.folder, &header, &mask)?,
                 mask: mask.clone(),
                 clock,
-                estate: Some(held),
+                estate: held,
             };
             let ledger = Ledger::go_on(parts, state)?;
             let (handle, stop) = Stop::new();

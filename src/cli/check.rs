@@ -172,6 +172,7 @@ fn estate(
             state: None,
             mask: mask.clone(),
             clock: Arc::new(SystemClock::new()),
+            drill: None,
         });
         Ok::<_, CliError>(readiness(&Arc::new(services.await?), accounts).await)
     })?;

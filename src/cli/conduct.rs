@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::ask_at_terminal;
-use super::failure::{CliError, OK, Outcome, STOPPED, code_of};
+use super::failure::{CliError, EXCEPTIONS, OK, Outcome, STOPPED, code_of};
+use super::taking_down::{Down, take_down};
 use super::tell;
-use crate::action::Services;
+use crate::action::{Person, Services};
 use crate::engine::{Answer, Desk, Ending, Engine, Stop, StopHandle, Wish, precheck};
-use crate::event::{Mark, What, is_one_of};
+use crate::event::{Mark, RunResult, What, is_one_of};
 use crate::ids::StepId;
 use crate::journal::{Ledger, Letter, RunFolder, Word};
 use crate::kind::chain;
@@ -62,27 +63,85 @@ impl Conduct {
             self.ledger.clone(),
             desk.standing(),
         ));
-        let came = self.go(&desk, stop).await;
-        signals.abort();
+        let came = self.go(&desk, stop.clone()).await;
         letters.abort();
         waits.abort();
         if let Some(questions) = questions {
             questions.abort();
         }
+        let came = match came {
+            Ok(ending) => self.end_drill(ending, &desk, &stop).await,
+            Err(error) => Err(error),
+        };
+        signals.abort();
         tell::the_end(&self.services, &self.ledger).await;
         for host in self.services.hosts.all() {
             host.disconnect().await;
         }
-        let code = match came? {
+        let (ending, down) = came?;
+        let code = match ending {
             Some(Ending::Ended(result)) => code_of(result),
             Some(Ending::Stopped) | None => STOPPED,
+        };
+        let code = match (code, down) {
+            (OK, Down::Left) => EXCEPTIONS,
+            (code, _) => code,
         };
         write_reports(&self.folder, &self.ledger, &self.mask, self.json)?;
         self.ledger.close()?;
         Ok(code)
     }
 
+    /// A drill has a result whatever stopped it, and leaves nothing behind: unless it was told to, or had to leave at once.
+    async fn end_drill(
+        &self,
+        ending: Option<Ending>,
+        desk: &Arc<Desk>,
+        stop: &Stop,
+    ) -> Result<(Option<Ending>, Down), CliError> {
+        let is_drill = self.ledger.state(|state| state.header.drill.is_some());
+        if !is_drill {
+            return Ok((ending, Down::Gone));
+        }
+        let made = self
+            .ledger
+            .state(|state| !crate::engine::way_back(&*self.work, state, None).is_empty());
+        if stop.now() == Wish::Leave && made {
+            let run = self
+                .ledger
+                .state(|state| state.header.run.short().to_string());
+            super::say(&format!(
+                "
+what the drill made still stands
+ hint: dr-plan resume {run} goes on with it; dr-plan reap --run {run} takes it away
+"
+            ));
+            return Ok((ending, Down::Left));
+        }
+        let mut ending = ending;
+        if ending == Some(Ending::Stopped) {
+            let (result, because) = match stop.now() {
+                Wish::Go => self.ledger.state(crate::state::judge),
+                _ => (RunResult::Aborted, vec!["stopped on request".to_string()]),
+            };
+            let ended = What::Ended { result, because };
+            self.ledger.record(ended).await?;
+            ending = Some(Ending::Ended(result));
+        }
+        let person: Arc<dyn Person> = desk.clone();
+        let down = take_down(&self.work, &self.ledger, &self.services, &person, stop).await?;
+        Ok((ending, down))
+    }
+
     async fn go(&self, desk: &Arc<Desk>, stop: Stop) -> Result<Option<Ending>, CliError> {
+        let over = self.ledger.state(|state| match &state.result {
+            Some((result, _)) if state.header.drill.is_some() => Some(*result),
+            _ => None,
+        });
+        // Taken up after its end: what it made is all that is left of it.
+        if let Some(result) = over {
+            return Ok(Some(Ending::Ended(result)));
+        }
         let work = self.work.clone();
         let mut asked_to_stop = stop.clone();
         let checks = tokio::select! {

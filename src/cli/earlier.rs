@@ -8,7 +8,7 @@ use super::failure::{CliError, USAGE};
 use crate::clock::Timestamp;
 use crate::event::RunResult;
 use crate::journal::RunFolder;
-use crate::kind::Effect;
+use crate::kind::{Effect, Mode};
 use crate::state::{RunState, Status};
 
 /// Refuses if the newest run that did something to the estate stands in the way. `since`: what happened before it happened
@@ -18,6 +18,10 @@ pub fn check(state: &Path, estate: &str, since: Option<Timestamp>) -> Result<(),
         let Ok(Some((at, header))) = &found.header else {
             continue;
         };
+        // A rehearsal is no failover, and leaves the estate as it is.
+        if header.mode != Mode::Failover {
+            continue;
+        }
         if header.estate != estate || since.is_some_and(|since| *at < since) {
             continue;
         }

@@ -53,6 +53,7 @@ pub fn of(program: &Program, beginning: Beginning<'_>) -> Header {
         steps: program.steps().to_vec(),
         approved: beginning.approved,
         adopts: beginning.adopts,
+        drill: None,
         plan_path: text(&beginning.plan),
         inventory_path: text(&beginning.named.inventory),
         provider_paths: beginning.named.providers.iter().map(text).collect(),

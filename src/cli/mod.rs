@@ -6,6 +6,7 @@ mod approve;
 mod ask;
 mod check;
 mod conduct;
+mod drill;
 mod earlier;
 mod enter;
 mod explain;
@@ -18,6 +19,7 @@ mod man;
 mod mark;
 mod preview;
 pub mod problems;
+mod reap;
 mod release;
 mod report;
 mod resume;
@@ -30,6 +32,7 @@ mod sources;
 mod ssh;
 mod start;
 mod status;
+mod taking_down;
 mod tell;
 mod undo;
 mod validate;
@@ -102,11 +105,13 @@ enum Command {
     Check(check::Check),
     Schema(schema::SchemaOf),
     Run(run::Run),
+    Drill(drill::DrillPlan),
     Resume(resume::Resume),
     Approve(approve::Approve),
     Mark(mark::MarkStep),
     Undo(undo::UndoRun),
     Release(release::ReleaseRun),
+    Reap(reap::Reap),
     Status(status::StatusOf),
     Runs(runs::Runs),
     Logs(logs::Logs),
@@ -173,11 +178,13 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Check(command) => command.run(&common),
         Command::Schema(command) => command.run(&common),
         Command::Run(command) => command.run(&common),
+        Command::Drill(command) => command.run(&common),
         Command::Resume(command) => command.run(&common),
         Command::Approve(command) => command.run(&common),
         Command::Mark(command) => command.run(&common),
         Command::Undo(command) => command.run(&common),
         Command::Release(command) => command.run(&common),
+        Command::Reap(command) => command.run(&common),
         Command::Status(command) => command.run(&common),
         Command::Runs(command) => command.run(&common),
         Command::Logs(command) => command.run(&common),

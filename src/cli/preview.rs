@@ -76,6 +76,10 @@ fn look_at(wanted: Wanted<'_>, with_backups: bool) -> Result<(Preview, Vec<Readi
             state: None,
             mask: mask.clone(),
             clock,
+            drill: header
+                .drill
+                .clone()
+                .map(|drill| (header.run.clone(), drill)),
         })
         .await?;
         services.hosts.coming(program.made_hosts());
@@ -107,7 +111,7 @@ fn look_at(wanted: Wanted<'_>, with_backups: bool) -> Result<(Preview, Vec<Readi
     })
 }
 
-/// The newest runs of the same plan that were the real thing.
+/// The newest runs of the same plan, drills too: what they carried out took as long as it will take in earnest.
 fn earlier_runs(state: &Path, header: &Header) -> Vec<RunState> {
     let Ok(found) = RunFolder::list(state) else {
         return Vec::new();
@@ -118,7 +122,7 @@ fn earlier_runs(state: &Path, header: &Header) -> Vec<RunState> {
             Ok(Some((_, known))) => {
                 known.plan == header.plan
                     && known.estate == header.estate
-                    && known.mode == Mode::Failover
+                    && matches!(known.mode, Mode::Failover | Mode::Drill)
             }
             // A damaged journal teaches nothing.
             _ => false,
@@ -126,6 +130,19 @@ fn earlier_runs(state: &Path, header: &Header) -> Vec<RunState> {
         .filter_map(|entry| RunState::replay(&entry.folder.read().ok()?.events).ok())
         .take(EARLIER)
         .collect()
+}
+
+/// Shows it; nothing is held to it later.
+pub fn show(found: &Preview, common: &Common) -> u8 {
+    if common.json {
+        print(&format!("{:#}\n", serde_json::json!({ "preview": found })));
+    } else {
+        print(&text_of(found));
+    }
+    match found.against().next() {
+        Some(_) => STOPPED,
+        None => OK,
+    }
 }
 
 /// Shows and keeps it.
@@ -257,8 +274,12 @@ fn surety(surety: Surety) -> &'static str {
 
 /// The whole preview for a person.
 fn text_of(found: &Preview) -> String {
+    let of = match found.steps.iter().any(|step| step.would == Would::Probe) {
+        true => "preview of a drill with",
+        false => "preview of",
+    };
     let mut text = format!(
-        "preview of {} for {}, lost at {}: only looked, nothing was changed\n",
+        "{of} {} for {}, lost at {}: only looked, nothing was changed\n",
         found.plan, found.estate, found.lost_at
     );
     let mut phase: Option<&str> = None;

@@ -49,9 +49,18 @@ impl Resume {
         let folder = RunFolder::find(&state_path, &self.run)?;
         let (state, texts) = read_back(&folder, common)?;
         let header = state.header.clone();
-        only_forward(&state)?;
+        let is_drill = header.drill.is_some();
+        if is_drill {
+            drill_goes_on(&state)?;
+            if self.take_over.is_some() {
+                let words = "a drill holds no estate: there is nothing to take over";
+                return Err(CliError::new(USAGE, words));
+            }
+        } else {
+            only_forward(&state)?;
+        }
         super::adopt::whole(&state, &state_path)?;
-        if matches!(state.result, Some((crate::event::RunResult::Met, _))) {
+        if !is_drill && matches!(state.result, Some((crate::event::RunResult::Met, _))) {
             say(&format!(
                 "run {} ended as MET; there is nothing to resume\n",
                 header.run.short()
@@ -72,10 +81,11 @@ impl Resume {
         let estates = FileEstates::new(&state_path);
         let owner = Owner::this_process(header.run.clone(), &person(), clock.now());
         let held = match &self.take_over {
-            Some(typed) => estates.take_over(&header.estate, &owner, typed)?,
-            None => estates.take(&header.estate, &owner)?,
+            _ if is_drill => None,
+            Some(typed) => Some(estates.take_over(&header.estate, &owner, typed)?),
+            None => Some(estates.take(&header.estate, &owner)?),
         };
-        if let Some(before) = held.before() {
+        if let Some(before) = held.as_ref().and_then(|held| held.before()) {
             let words = match (&self.take_over, folder.is_live()?) {
                 (Some(_), true) => "pushed aside",
                 _ => "the last owner did not let go in peace",
@@ -96,6 +106,10 @@ impl Resume {
                 state: Some(&state),
                 mask: mask.clone(),
                 clock: clock.clone(),
+                drill: header
+                    .drill
+                    .clone()
+                    .map(|drill| (header.run.clone(), drill)),
             };
             let services = Arc::new(services::build(wanted).await?);
             let approved = header
@@ -108,15 +122,18 @@ impl Resume {
                 reporters: report::reporters(common, &folder, &header, &mask)?,
                 mask: mask.clone(),
                 clock,
-                estate: Some(held),
+                estate: held,
             };
             let ledger = Ledger::go_on(parts, state)?;
-            ledger
-                .record(What::Resumed {
-                    by: person(),
-                    version: env!("CARGO_PKG_VERSION").into(),
-                })
-                .await?;
+            // A drill that has its result is only taken down; taking it up would take the result back.
+            if !(is_drill && ledger.state(|state| state.result.is_some())) {
+                ledger
+                    .record(What::Resumed {
+                        by: person(),
+                        version: env!("CARGO_PKG_VERSION").into(),
+                    })
+                    .await?;
+            }
             let conduct = Conduct {
                 work,
                 ledger,
@@ -155,6 +172,32 @@ pub fn bind_again(
         .hint(format!("go on with version {}", header.version)));
     }
     Ok(Arc::new(program))
+}
+
+/// A drill that is over and taken down has nothing left to go on with.
+fn drill_goes_on(state: &RunState) -> Result<(), CliError> {
+    let run = state.header.run.short();
+    let there = state.resources.iter().any(|(_, _, gone)| gone.is_none());
+    let keep = state
+        .header
+        .drill
+        .as_ref()
+        .filter(|drill| drill.keep && there);
+    match (&state.result, keep) {
+        (None, _) => only_forward(state),
+        (Some(_), Some(drill)) => {
+            let words = format!(
+                "drill {run} is over, and is kept until {}",
+                drill.expires.strftime("%Y-%m-%d %H:%M:%S UTC")
+            );
+            Err(CliError::new(USAGE, words).hint(format!("dr-plan undo {run} takes it down now")))
+        }
+        (Some(_), None) if state.back.ended && !there => {
+            let words = format!("drill {run} is over, and all that it made is deleted");
+            Err(CliError::new(USAGE, words).hint(format!("dr-plan report {run}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A run that is being taken back, or whose estate another run has, does not go forward again.

@@ -78,7 +78,7 @@ impl Run {
             say(&problems::render(&warnings, true));
         }
         header::add_files_of(&program, &mut files)?;
-        let approved = self.approved(&program)?;
+        let approved = approved(&self.approve, &program)?;
         let program = Arc::new(program);
         let work = inject::work(program.clone(), &self.inject)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -154,6 +154,7 @@ impl Run {
             state: None,
             mask: mask.clone(),
             clock: clock.clone(),
+            drill: None,
         }))?);
         let adoption = match older {
             Some(older) => Some(runtime.block_on(older.survey(&program, &services))?),
@@ -193,59 +194,59 @@ impl Run {
             conduct.carry_through().await
         })
     }
+}
 
-    /// `--approve` exists for rehearsals: it must not be able to open a gate of a real estate.
-    fn approved(&self, program: &Program) -> Result<Vec<(StepId, String)>, CliError> {
-        if self.approve.is_empty() {
-            return Ok(Vec::new());
-        }
-        let real: Vec<&str> = program
-            .accounts()
-            .values()
-            .filter(|account| account.kind.has_servers() && !account.sandbox)
-            .map(|account| account.name.as_str())
-            .collect();
-        if program.inventory().sandbox.is_none() || !real.is_empty() {
-            let why = if real.is_empty() {
-                "the inventory has no `sandbox:`".to_string()
-            } else {
-                format!("{} is not marked `sandbox: true`", real.join(", "))
-            };
-            return Err(CliError::new(
-                USAGE,
-                format!("--approve works only in a sandbox, and {why}"),
-            )
-            .hint("the question waits: `dr-plan approve RUN STEP --as NAME` answers it"));
-        }
-        let mut approved = Vec::new();
-        for name in &self.approve {
-            let step = program.steps().iter().find(|step| step.id.as_str() == name);
-            match step {
-                Some(step) if step.kind == "approve" => approved.push((step.id.clone(), person())),
-                Some(_) => {
-                    return Err(CliError::new(
-                        USAGE,
-                        format!("--approve {name}: that step asks nothing"),
-                    ));
-                }
-                None => {
-                    let near = crate::problem::nearest(
-                        name,
-                        program.steps().iter().map(|step| step.id.as_str()),
-                    );
-                    let error = CliError::new(
-                        USAGE,
-                        format!("--approve {name}: the plan has no such step"),
-                    );
-                    return Err(match near {
-                        Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error,
-                    });
-                }
+/// `--approve` exists for rehearsals: it must not be able to open a gate of a real estate.
+pub fn approved(steps: &[String], program: &Program) -> Result<Vec<(StepId, String)>, CliError> {
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let real: Vec<&str> = program
+        .accounts()
+        .values()
+        .filter(|account| account.kind.has_servers() && !account.sandbox)
+        .map(|account| account.name.as_str())
+        .collect();
+    if program.inventory().sandbox.is_none() || !real.is_empty() {
+        let why = if real.is_empty() {
+            "the inventory has no `sandbox:`".to_string()
+        } else {
+            format!("{} is not marked `sandbox: true`", real.join(", "))
+        };
+        return Err(CliError::new(
+            USAGE,
+            format!("--approve works only in a sandbox, and {why}"),
+        )
+        .hint("the question waits: `dr-plan approve RUN STEP --as NAME` answers it"));
+    }
+    let mut approved = Vec::new();
+    for name in steps {
+        let step = program.steps().iter().find(|step| step.id.as_str() == name);
+        match step {
+            Some(step) if step.kind == "approve" => approved.push((step.id.clone(), person())),
+            Some(_) => {
+                return Err(CliError::new(
+                    USAGE,
+                    format!("--approve {name}: that step asks nothing"),
+                ));
+            }
+            None => {
+                let near = crate::problem::nearest(
+                    name,
+                    program.steps().iter().map(|step| step.id.as_str()),
+                );
+                let error = CliError::new(
+                    USAGE,
+                    format!("--approve {name}: the plan has no such step"),
+                );
+                return Err(match near {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error,
+                });
             }
         }
-        Ok(approved)
     }
+    Ok(approved)
 }
 
 /// A moment as people can be asked to write it: with its zone, for at night everybody means another one.

@@ -7,6 +7,7 @@ use super::failure::{OK, Outcome};
 use super::here::state_folder;
 use super::{Common, print, say};
 use crate::journal::RunFolder;
+use crate::kind::Mode;
 use crate::state::RunState;
 
 /// List the runs, the newest first
@@ -29,7 +30,10 @@ impl Runs {
                     at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
                     header.plan.clone(),
                     header.estate.clone(),
-                    header.mode.to_string(),
+                    match header.mode {
+                        Mode::Drill => "DRILL".to_string(),
+                        mode => mode.to_string(),
+                    },
                 ),
                 Ok(None) => (
                     "never began".into(),
@@ -53,7 +57,7 @@ impl Runs {
                     || "-".to_string(),
                     |state| word(&state, entry.folder.is_live().unwrap_or(false)),
                 );
-            rows.push(serde_json::json!({ "run": run.as_str(), "started": started, "plan": plan, "estate": estate, "mode": mode, "result": result }));
+            rows.push(serde_json::json!({ "run": run.as_str(), "started": started, "plan": plan, "estate": estate, "mode": mode.to_lowercase(), "result": result }));
             table.add_row([run.short().to_string(), started, plan, estate, mode, result]);
         }
         if common.json {
@@ -82,6 +86,10 @@ pub fn word(state: &RunState, live: bool) -> String {
         (None, false) => "stopped, can be resumed".into(),
     };
     match state.back.word() {
+        // A drill takes nothing back: what it made is thrown away.
+        Some(back) if state.header.drill.is_some() => {
+            format!("{forward}, {}", back.replace("taken back", "taken down"))
+        }
         Some(back) => format!("{forward}, {back}"),
         None => forward,
     }

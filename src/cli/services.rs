@@ -2,6 +2,7 @@
 //! is ever written into a run.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,19 +10,24 @@ use url::Url;
 
 use super::failure::{CliError, PROBLEMS};
 use crate::account::{Account, AccountKind};
-use crate::action::{HostFacts, Hosts, Reach, Secrets, Services};
+use crate::action::{Egress, HostFacts, Hosts, Reach, Rehearsal, Secrets, Services};
 use crate::clock::Clock;
 use crate::dns::hetzner::HetznerDns;
 use crate::dns::powerdns::{self, PowerDns};
+use crate::event::Drill;
 use crate::http::{HttpOptions, Policy, http_client};
+use crate::ids::RunId;
 use crate::inventory::{Inventory, Ssh as SshRule, StoreKind, UrlStyle};
 use crate::kind::{Failure, Reason, chain};
 use crate::process::Program;
+use crate::provider::Provider;
 use crate::provider::hetzner::{self, Hetzner};
+use crate::provider::leftover::{EXPIRES, expires};
 use crate::secret::{Mask, Secret, SecretRef};
 use crate::state::RunState;
 use crate::store::{LocalStore, S3Settings, S3Store, Store};
-use crate::transport::{Pin, Ssh, SshSettings, Transport};
+use crate::transport::{LooksOnly, Pin, Ssh, SshSettings, Transport};
+use crate::units::Socket;
 use crate::vault::Vault;
 
 /// The vault as actions see it. Paths in references were resolved when their file was read.
@@ -42,11 +48,18 @@ struct SshReach {
     inventory: Arc<Inventory>,
     folder: PathBuf,
     keys: BTreeMap<String, PathBuf>,
+    /// Hosts of the inventory are only looked at.
+    looks_only: bool,
 }
 
 impl Reach for SshReach {
     fn transport(&self, facts: &HostFacts) -> Result<Arc<dyn Transport>, Failure> {
-        Ok(Arc::new(Ssh::new(self.settings(facts))))
+        let host: Arc<dyn Transport> = Arc::new(Ssh::new(self.settings(facts)));
+        // What the run made is known by its pinned key.
+        Ok(match self.looks_only && facts.pins.is_empty() {
+            true => Arc::new(LooksOnly(host)),
+            false => host,
+        })
     }
 }
 
@@ -56,6 +69,7 @@ impl SshReach {
             inventory: inventory.clone(),
             folder: run_folder.join("ssh"),
             keys: key_files(inventory)?,
+            looks_only: false,
         })
     }
 
@@ -106,7 +120,16 @@ pub fn hosts_of(
     run_folder: &Path,
     state: Option<&RunState>,
 ) -> Result<Hosts, CliError> {
-    let hosts = Hosts::new(Box::new(SshReach::of(inventory, run_folder)?));
+    let reach = SshReach::of(inventory, run_folder)?;
+    hosts_through(reach, inventory, state)
+}
+
+fn hosts_through(
+    reach: SshReach,
+    inventory: &Arc<Inventory>,
+    state: Option<&RunState>,
+) -> Result<Hosts, CliError> {
+    let hosts = Hosts::new(Box::new(reach));
     for host in inventory.hosts.values() {
         hosts.add(HostFacts {
             name: host.name.clone(),
@@ -144,6 +167,8 @@ pub struct Wanted<'a> {
     pub mask: Mask,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// The run and the rules of a drill.
+    pub drill: Option<(RunId, Drill)>,
 }
 
 /// Fetches tokens and keys and builds clients; nothing is sent to anybody yet.
@@ -151,11 +176,15 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
     let environment: crate::vault::Environment = Box::new(|name: &str| std::env::var(name).ok());
     let vault = Vault::new(environment, wanted.mask.clone());
     let secrets = VaultSecrets(vault);
+    let reach = SshReach {
+        looks_only: wanted.drill.is_some(),
+        ..SshReach::of(&wanted.inventory, &wanted.folder)?
+    };
     let mut services = Services {
         providers: BTreeMap::new(),
         dns: BTreeMap::new(),
         stores: BTreeMap::new(),
-        hosts: hosts_of(&wanted.inventory, &wanted.folder, wanted.state)?,
+        hosts: hosts_through(reach, &wanted.inventory, wanted.state)?,
         secrets: Box::new(secrets),
         mask: wanted.mask.clone(),
         http: http_client(&HttpOptions::default())
@@ -165,10 +194,15 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
         login_user: wanted.inventory.ssh.user.clone(),
         inventory: wanted.inventory.clone(),
         planned: Default::default(),
+        rehearsal: Rehearsal::default(),
         folder: wanted.folder,
     };
+    if let Some((_, drill)) = &wanted.drill {
+        let egress = Egress::new(open_in(drill, &wanted.inventory), peers_of(wanted.state));
+        services.rehearsal.egress = Some(egress);
+    }
     for account in wanted.accounts.values() {
-        add_account(&mut services, account).await?;
+        add_account(&mut services, account, wanted.drill.as_ref()).await?;
     }
     let sandbox = wanted.inventory.sandbox.is_some();
     for (name, store) in &wanted.inventory.stores {
@@ -199,7 +233,51 @@ fn plain(doing: &str, error: &dyn std::error::Error) -> CliError {
     CliError::new(PROBLEMS, format!("{doing}: {}", chain(error)))
 }
 
-async fn add_account(services: &mut Services, account: &Account) -> Result<(), CliError> {
+/// What servers of a drill may reach: the stores that backups come from, and what the plan allows.
+fn open_in(drill: &Drill, inventory: &Inventory) -> Vec<Socket> {
+    let allowed = drill
+        .allow
+        .iter()
+        .filter_map(|text| Socket::parse(text).ok());
+    let stores = inventory.stores.values().filter_map(|store| {
+        let StoreKind::S3(s3) = &store.kind else {
+            return None;
+        };
+        let region = s3.region.as_deref().unwrap_or("us-east-1");
+        let amazon = format!("https://s3.{region}.amazonaws.com");
+        let url = Url::parse(s3.endpoint.as_deref().unwrap_or(&amazon)).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_string();
+        Some(Socket {
+            host: match s3.style {
+                UrlStyle::Path => host,
+                _ => format!("{}.{host}", s3.bucket),
+            },
+            port: url.port_or_known_default()?,
+        })
+    });
+    let mut all: Vec<Socket> = stores.chain(allowed).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The run's servers that keep what they send to themselves already.
+fn peers_of(state: Option<&RunState>) -> BTreeMap<String, Vec<IpAddr>> {
+    let steps = state.into_iter().flat_map(|state| &state.steps);
+    let closed = steps.filter_map(|step| {
+        let addresses = serde_json::from_value(step.notes.get("egress")?.clone()).ok()?;
+        let name = step.notes.get("host")?.get("name")?.as_str()?;
+        Some((name.to_string(), addresses))
+    });
+    closed.collect()
+}
+
+async fn add_account(
+    services: &mut Services,
+    account: &Account,
+    drill: Option<&(RunId, Drill)>,
+) -> Result<(), CliError> {
+    let own = account.drill_token.as_ref().filter(|_| drill.is_some());
     let token = services
         .secrets
         .fetch(&account.token)
@@ -213,6 +291,11 @@ async fn add_account(services: &mut Services, account: &Account) -> Result<(), C
         ..HttpOptions::default()
     };
     let (mask, policy) = (services.mask.clone(), Policy::default());
+    // A drill moves no names, and where its servers have a project of their own it makes nothing in the estate's.
+    let looking = Policy {
+        looks_only: drill.is_some(),
+        ..Policy::default()
+    };
     let name = account.name.clone();
     match &account.kind {
         AccountKind::Hetzner { nameservers } => {
@@ -223,13 +306,35 @@ async fn add_account(services: &mut Services, account: &Account) -> Result<(), C
                 mask,
                 http,
                 policy,
+                labels: drill.map(labels).unwrap_or_default(),
             };
             let failed = |error| plain(&format!("account `{name}`"), &error);
             // One project holds both; each side has a client of its own.
-            let zones = HetznerDns::new(settings.clone(), nameservers.clone()).map_err(failed)?;
-            let client = Hetzner::new(settings).map_err(failed)?;
+            let only_looks = hetzner::Settings {
+                policy: looking,
+                ..settings.clone()
+            };
+            let zones = HetznerDns::new(only_looks.clone(), nameservers.clone());
+            let zones = zones.map_err(failed)?;
             services.dns.insert(name.clone(), Arc::new(zones));
-            services.providers.insert(name, Arc::new(client));
+            match own {
+                None => {
+                    let client = Hetzner::new(settings).map_err(failed)?;
+                    services.providers.insert(name, Arc::new(client))
+                }
+                // What stands is looked at where it stands; what the drill makes, it makes in the project for drills.
+                Some(token) => {
+                    let token = services.secrets.fetch(token).await.map_err(|failure| {
+                        unready(failure.at(format!("drill_token of `{name}`")))
+                    })?;
+                    let apart = hetzner::Settings { token, ..settings };
+                    let apart = Hetzner::new(apart).map_err(failed)?;
+                    let client = Hetzner::new(only_looks).map_err(failed)?;
+                    let standing = &mut services.rehearsal.standing;
+                    standing.insert(name.clone(), Arc::new(client));
+                    services.providers.insert(name, Arc::new(apart))
+                }
+            };
         }
         AccountKind::Powerdns {
             server,
@@ -243,7 +348,7 @@ async fn add_account(services: &mut Services, account: &Account) -> Result<(), C
                 nameservers: nameservers.clone(),
                 mask,
                 http,
-                policy,
+                policy: looking,
             };
             let client = PowerDns::new(settings)
                 .map_err(|error| plain(&format!("account `{name}`"), &error))?;
@@ -251,6 +356,63 @@ async fn add_account(services: &mut Services, account: &Account) -> Result<(), C
         }
     }
     Ok(())
+}
+
+/// What a drill puts on everything that it makes.
+fn labels((run, drill): &(RunId, Drill)) -> BTreeMap<String, String> {
+    [
+        ("dr-plan/run".to_string(), run.to_string()),
+        (EXPIRES.to_string(), expires(drill.expires)),
+    ]
+    .into()
+}
+
+/// Clients of the projects in which an account's drills may have left something: its own for drills, and the ordinary one. A token
+/// that cannot be had is said, and is no reason not to look with the other.
+pub async fn reaping(account: &Account, mask: &Mask) -> Result<Vec<Box<dyn Provider>>, CliError> {
+    let environment: crate::vault::Environment = Box::new(|name: &str| std::env::var(name).ok());
+    let secrets = VaultSecrets(Vault::new(environment, mask.clone()));
+    let endpoint = Url::parse(&account.endpoint)
+        .map_err(|error| plain(&format!("endpoint of `{}`", account.name), &error))?;
+    let mut clients: Vec<Box<dyn Provider>> = Vec::new();
+    let mut missing = Vec::new();
+    for (key, reference) in [
+        ("drill_token", account.drill_token.as_ref()),
+        ("token", Some(&account.token)),
+    ] {
+        let Some(reference) = reference else { continue };
+        let token = match secrets.fetch(reference).await {
+            Ok(token) => token,
+            Err(failure) => {
+                missing.push(failure.at(format!("{key} of `{}`", account.name)));
+                continue;
+            }
+        };
+        let settings = hetzner::Settings {
+            account: account.name.clone(),
+            endpoint: endpoint.clone(),
+            token,
+            mask: mask.clone(),
+            http: HttpOptions {
+                direct: account.sandbox,
+                ..HttpOptions::default()
+            },
+            policy: Policy::default(),
+            labels: BTreeMap::new(),
+        };
+        let client = Hetzner::new(settings)
+            .map_err(|error| plain(&format!("account `{}`", account.name), &error))?;
+        clients.push(Box::new(client));
+    }
+    let mut missing = missing.into_iter();
+    match (clients.is_empty(), missing.next()) {
+        (true, Some(failure)) => Err(unready(failure)),
+        (false, Some(failure)) => {
+            super::say(&format!("{}\n", failure.message));
+            Ok(clients)
+        }
+        _ => Ok(clients),
+    }
 }
 
 async fn build_store(

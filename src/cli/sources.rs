@@ -184,6 +184,21 @@ impl Reader {
         })
     }
 
+    /// The accounts of a folder of provider files.
+    pub fn accounts(mut self, folder: &Path) -> Result<Accounts, CliError> {
+        let files = account::files(folder).map_err(|error| {
+            CliError::new(USAGE, format!("--providers {}: {error}", folder.display()))
+        })?;
+        let mut accounts = BTreeMap::new();
+        for file in files {
+            let path = absolute(&file)?;
+            let source = self.source(&shorter(&path))?;
+            let account = account::read(&source, path.parent().unwrap_or(Path::new("/")))?;
+            accounts.insert(account.name.clone(), account);
+        }
+        Ok(accounts)
+    }
+
     /// Reads an inventory by itself, with its provider files.
     pub fn inventory(
         mut self,
@@ -276,6 +291,9 @@ impl Reader {
         Ok(Some((inventory, accounts, paths)))
     }
 }
+
+/// Accounts by name.
+pub type Accounts = BTreeMap<String, Account>;
 
 /// An inventory, its accounts by name, and the paths of their files.
 type Estate = (

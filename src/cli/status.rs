@@ -47,8 +47,12 @@ impl StatusOf {
 
 fn table(state: &RunState, live: bool) -> String {
     let header = &state.header;
+    let drill = match header.drill {
+        Some(_) => "DRILL: ",
+        None => "",
+    };
     let mut text = format!(
-        "{} of {} ({}): {}\n",
+        "{drill}{} of {} ({}): {}\n",
         header.plan,
         header.estate,
         header.run.short(),
@@ -84,7 +88,7 @@ fn table(state: &RunState, live: bool) -> String {
         let took = step.took().map(duration).unwrap_or_default();
         table.add_row([
             format!("  {}", step.bound.id),
-            step.status.word().to_string(),
+            step.word().to_string(),
             took,
             more,
         ]);

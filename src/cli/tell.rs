@@ -48,8 +48,13 @@ pub async fn the_end(services: &Services, ledger: &Ledger) {
 
 fn head(state: &RunState) -> String {
     let header = &state.header;
+    // A rehearsal must never read like the real thing.
+    let drill = match header.drill {
+        Some(_) => "DRILL: ",
+        None => "",
+    };
     format!(
-        "dr-plan: {} of {}, run {}",
+        "{drill}dr-plan: {} of {}, run {}",
         header.plan,
         header.estate,
         header.run.short()

@@ -12,6 +12,7 @@ use super::here::person;
 use super::inject::{self, Inject};
 use super::logs::step_of;
 use super::start::agreed;
+use super::taking_down;
 use super::{Common, print, say};
 use crate::engine::{BackStep, UndoEnding, Undoing, Way, way_back};
 use crate::event::{Back, What};
@@ -83,12 +84,16 @@ impl UndoRun {
             agreed(run.word_to_agree())?;
         }
         let plan = run.state.header.plan_path.clone();
+        let is_drill = run.state.header.drill.is_some();
         run.carry_out(common, async move |opened| {
             let begun = Back::Begun {
                 by: person(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 steps: steps.iter().map(|step| step.step.clone()).collect(),
             };
+            if is_drill {
+                taking_down::count(&opened.ledger, &opened.services).await?;
+            }
             opened.ledger.record(What::Back(begun)).await?;
             let undoing = Undoing {
                 work: Arc::clone(&work),
@@ -97,6 +102,7 @@ impl UndoRun {
                 person: opened.person,
                 stop: opened.stop,
                 leave,
+                regardless: is_drill,
             };
             let ending = undoing.carry_out(steps).await?;
             Ok(match ending {

@@ -103,7 +103,7 @@ async fn one(
     policy: &Policy,
     clock: &Arc<StepClock>,
 ) -> Result<Came, Failure> {
-    let (attempt, in_doubt, marked, notes) = shared
+    let (attempt, in_doubt, marked, notes, probe) = shared
         .ledger
         .state(|state| {
             state.step(id).map(|s| {
@@ -112,6 +112,7 @@ async fn one(
                     s.in_doubt,
                     s.marked_done.clone(),
                     s.notes.clone(),
+                    s.bound.probe.is_some(),
                 )
             })
         })
@@ -126,6 +127,17 @@ async fn one(
         clock: clock.clone(),
     });
 
+    if probe && marked.is_none() {
+        shared.ledger.note_it(What::Observed {
+            step: id.clone(),
+            observation: Observation::Absent,
+        });
+        let verified = action.probe(&cx).await?;
+        return Ok(Came::Done {
+            verified,
+            already: false,
+        });
+    }
     if policy.effect == Effect::Read || marked.is_some() {
         // A look has nothing to be seen before it, but from here on the step is at work and its time counts.
         shared.ledger.note_it(What::Observed {

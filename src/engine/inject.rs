@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::action::{Action, Context, Verified};
+use crate::action::{Action, Asked, Context, Move, Target, Verified};
 use crate::ids::StepId;
 use crate::kind::{Evidence, Failure, Finding, Observation, Reason};
-use crate::program::{Policy, Work};
+use crate::program::{Moving, Policy, Work};
 use crate::state::RunState;
 
 /// What goes wrong.
@@ -104,6 +104,10 @@ impl Work for Injected {
     fn health(&self, state: &RunState) -> Result<Vec<Box<dyn Action>>, Failure> {
         self.work.health(state)
     }
+
+    fn moves(&self, state: &RunState) -> Vec<Moving> {
+        self.work.moves(state)
+    }
 }
 
 /// An action that an accident waits for.
@@ -186,6 +190,27 @@ impl Action for Unlucky {
 
     fn host(&self) -> Option<&str> {
         self.action.host()
+    }
+
+    fn target(&self) -> Target {
+        self.action.target()
+    }
+
+    fn asked(&self) -> Asked {
+        self.action.asked()
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        self.action.moves()
+    }
+
+    async fn probe(&self, cx: &Context) -> Result<Verified, Failure> {
+        self.before()?;
+        let verified = self.action.probe(cx).await?;
+        if self.is_due(Accident::CrashAfter) {
+            die();
+        }
+        Ok(verified)
     }
 
     async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {

@@ -6,6 +6,7 @@ mod backoff;
 mod desk;
 mod health;
 mod inject;
+mod names;
 mod precheck;
 mod prediction;
 mod preview;

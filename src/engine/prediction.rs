@@ -57,7 +57,10 @@ pub fn predict(step: &BoundStep, estimate: Estimate, earlier: &[RunState]) -> Pr
         .filter_map(|run| run.step(&step.id))
         // What was done already took no time, and says nothing of the next run.
         .filter(|known| {
-            known.bound.kind == step.kind && known.status == Status::Done && !known.already
+            known.bound.kind == step.kind
+                && known.status == Status::Done
+                && !known.already
+                && known.bound.probe.is_none()
         })
         // A step that went on in a second process lay still between the two.
         .filter(|known| known.retries.is_empty())

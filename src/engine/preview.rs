@@ -40,6 +40,8 @@ pub enum Would {
     Tell,
     /// It acts.
     Act,
+    /// It is only looked at, for a drill may not touch it.
+    Probe,
     /// Nothing: the wanted state holds.
     Nothing,
     /// It is not part of the run.

@@ -48,6 +48,10 @@ struct Head {
 
 impl Shared {
     pub(super) fn context(&self, step: &StepId, attempt: u32, notes: StepNotes) -> Context {
+        if self.head.mode == Mode::Drill {
+            self.ledger
+                .state(|state| super::names::learn(&*self.work, state, &self.services));
+        }
         Context {
             run: self.head.run.clone(),
             step: step.clone(),

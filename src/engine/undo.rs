@@ -68,6 +68,8 @@ pub struct Undoing {
     pub stop: Stop,
     /// Steps that a person leaves as they are, and who says so.
     pub leave: BTreeMap<StepId, String>,
+    /// What fails keeps nothing else: no user was moved and nothing that stood was changed, so whatever can go must go.
+    pub regardless: bool,
 }
 
 /// The steps that have something behind them, in the order in which they are taken back: first what moved users, then what puts
@@ -207,7 +209,7 @@ impl Undoing {
                 return self.stopped("stopped on request").await;
             }
             let deletes = matches!(way, Way::Undo(Undo::DeleteOwn));
-            if deletes && !failed.is_empty() {
+            if deletes && !failed.is_empty() && !self.regardless {
                 continue;
             }
             let settled = self
@@ -219,7 +221,7 @@ impl Undoing {
                     // Its turn is when its server is gone.
                     _ => matches!(way, Way::GoesWith(_)),
                 });
-            if settled || kept.contains(&step) {
+            if settled || kept.contains(&step) && !self.regardless {
                 self.gone_with(&step, &went_with).await?;
                 continue;
             }
@@ -239,7 +241,7 @@ impl Undoing {
                     .step(&step)
                     .is_some_and(|s| moves_traffic(s.bound.effect))
             });
-            if traffic {
+            if traffic && !self.regardless {
                 let words = format!(
                     "users could not be moved back (`{step}`): nothing that they use may be taken away"
                 );
@@ -252,11 +254,12 @@ impl Undoing {
         }
         if !failed.is_empty() {
             let names: Vec<String> = failed.iter().map(|step| format!("`{step}`")).collect();
-            self.stopped(&format!(
-                "not taken back: {}; nothing is deleted before that is settled",
-                names.join(", ")
-            ))
-            .await?;
+            let kept = match self.regardless {
+                true => "",
+                false => "; nothing is deleted before that is settled",
+            };
+            self.stopped(&format!("not taken back: {}{kept}", names.join(", ")))
+                .await?;
             return Ok(UndoEnding::Failed);
         }
         self.record(Back::Ended).await?;

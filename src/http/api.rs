@@ -168,6 +168,15 @@ impl Api {
     /// # Errors
     /// The last try's end, as one of the three outcomes.
     pub async fn send(&self, call: &Call) -> Result<Answer, CallError> {
+        if self.policy.looks_only && changing(&call.method) {
+            return Err(CallError::Unreached {
+                message: format!(
+                    "{} was not sent: this run only looks at what stands there",
+                    call.method
+                ),
+                reason: Reason::Other,
+            });
+        }
         let end = Instant::now() + self.policy.overall;
         (|| self.once(call, end))
             .retry(self.policy.backoff())
@@ -375,5 +384,19 @@ mod tests {
             api("file:///etc", "0123456789"),
             Err(HttpError::Address { .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_only_looks_sends_nothing_that_could_have_an_effect() {
+        // Nobody listens: what is sent fails otherwise.
+        let mut api = api("http://127.0.0.1:1/v1", "0123456789abcdef").unwrap();
+        api.policy.looks_only = true;
+        api.policy.tries = 1;
+        for call in [Call::post(&["servers"]), Call::delete(&["servers", "1"])] {
+            let said = api.send(&call).await.unwrap_err().to_string();
+            assert!(said.contains("only looks"), "{said}");
+        }
+        let said = api.send(&Call::get(&["servers"])).await.unwrap_err();
+        assert!(!said.to_string().contains("only looks"), "{said}");
     }
 }

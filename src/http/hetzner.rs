@@ -2,6 +2,8 @@
 //! (<https://docs.hetzner.cloud/reference/cloud>). Servers and zones are services of their own, which know nothing of
 //! each other.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -100,6 +102,8 @@ pub struct Settings {
     pub http: HttpOptions,
     /// Tries and limits of one call.
     pub policy: Policy,
+    /// Put on everything that is made, besides what each kind of thing carries.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Settings {

@@ -25,6 +25,8 @@ pub struct Policy {
     pub longest_reset: Duration,
     /// Bytes of an answer; a longer one is not read to its end.
     pub longest_answer: usize,
+    /// Nothing that could have an effect is sent: what a drill looks at it must not be able to change, whatever goes wrong.
+    pub looks_only: bool,
 }
 
 impl Default for Policy {
@@ -37,6 +39,7 @@ impl Default for Policy {
             longest_wait: Duration::from_secs(8),
             longest_reset: Duration::from_secs(15),
             longest_answer: 8 << 20,
+            looks_only: false,
         }
     }
 }

@@ -201,6 +201,7 @@ fn header(mask: &Mask, it: &mut Header) {
         steps,
         approved: _,
         adopts: _,
+        drill,
         plan_path,
         inventory_path,
         provider_paths,
@@ -218,6 +219,9 @@ fn header(mask: &Mask, it: &mut Header) {
         ],
     );
     all(mask, provider_paths);
+    if let Some(drill) = drill {
+        all(mask, &mut drill.allow);
+    }
     if let Some(rule) = health {
         all(mask, &mut rule.checks);
     }
@@ -235,6 +239,7 @@ fn header(mask: &Mask, it: &mut Header) {
             on_failure: _,
             finally: _,
             left_out,
+            probe,
             title,
             asks,
             expect: _,
@@ -245,7 +250,7 @@ fn header(mask: &Mask, it: &mut Header) {
         } = step;
         all(mask, [kind, title]);
         all(mask, asks);
-        for optional in [left_out, phase, owner, notes, runbook_url] {
+        for optional in [left_out, probe, phase, owner, notes, runbook_url] {
             all(mask, optional);
         }
     }

@@ -16,7 +16,7 @@ use crate::units::Span;
 /// A runbook: what has to happen, in which order, and how it is known to have worked.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["residency", "drill"]))]
+#[schemars(extend("x-later" = ["residency"]))]
 #[allow(dead_code)] // only for the schema: the parts are read one by one, so that a broken one hides no other
 pub(super) struct PlanText {
     /// The version of the format: 1.
@@ -38,6 +38,8 @@ pub(super) struct PlanText {
     pub inputs: BTreeMap<String, InputText>,
     /// When the service counts as recovered.
     pub health: Option<HealthText>,
+    /// What holds in a drill.
+    pub drill: Option<DrillText>,
     /// The steps by their ids. They run as soon as what they need is done.
     pub steps: BTreeMap<String, StepText>,
     /// Steps that run when all else has ended, also after a failure.
@@ -53,6 +55,18 @@ pub struct Objectives {
     pub rto: Option<Span>,
     /// From the newest restored record to the loss: recovery point objective.
     pub rpo: Option<Span>,
+}
+
+/// What holds in a drill.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DrillText {
+    /// What a drill makes may be taken away after so long, whatever became of the drill. 4h if nothing is said.
+    pub expires: Option<Span>,
+    /// What its servers may reach besides stores, resolvers and each other: `host:port` (TCP).
+    #[serde(default)]
+    #[allow(dead_code)] // read from the tree, with their places
+    pub allow: Vec<String>,
 }
 
 /// A value given when a run starts.

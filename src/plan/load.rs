@@ -6,10 +6,11 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use super::draft::{HealthText, InputText, PlanText};
+use super::draft::{DrillText, HealthText, InputText, PlanText};
 use super::input::{Input, beside, is_name};
-use super::{Check, Health, Kinds, Plan, Step, check, in_file_order, step};
+use super::{Check, DrillRule, Health, Kinds, Plan, Step, check, in_file_order, step};
 use crate::problem::{Place, Problem, Severity, Source};
+use crate::units::Socket;
 use crate::yaml::{self, Node, Schema, Templates};
 
 /// A plan that can run, and what a person should look at all the same.
@@ -194,6 +195,7 @@ impl Draft<'_> {
             }
         }
         let health = root.get("health").and_then(|node| self.health(node));
+        let drill = root.get("drill").map(|node| self.drill(node));
         let steps = self.steps(root, "steps");
         if root
             .get("steps")
@@ -215,6 +217,7 @@ impl Draft<'_> {
             assumes_lost: lost,
             inputs,
             health,
+            drill: drill.unwrap_or_default(),
             steps,
             finally,
             source: source.clone(),
@@ -236,6 +239,26 @@ impl Draft<'_> {
                 None
             }
         }
+    }
+
+    fn drill(&mut self, node: &Node) -> DrillRule {
+        let mut rule = DrillRule::default();
+        let text: Option<DrillText> = self.typed(node);
+        if let Some(expires) = text.and_then(|text| text.expires) {
+            rule.expires = expires;
+        }
+        for item in node.get("allow").map(Node::items).unwrap_or_default() {
+            let Some(text) = item.as_str() else { continue };
+            match Socket::parse(text) {
+                Ok(socket) => rule.allow.push(socket),
+                Err(why) => {
+                    let problem = Problem::error("wrong-value", &item.place, why);
+                    self.problems
+                        .push(problem.help("write it like `smtp.example:25` or `192.0.2.7:443`"));
+                }
+            }
+        }
+        rule
     }
 
     fn health(&mut self, node: &Node) -> Option<Health> {

@@ -10,7 +10,7 @@ use crate::kind::{Mode, Reason};
 use crate::problem::{Place, Problem, Source};
 use crate::secret::SecretRef;
 use crate::template::Reference;
-use crate::units::Span;
+use crate::units::{Socket, Span};
 use crate::yaml::Node;
 
 mod check;
@@ -44,12 +44,32 @@ pub struct Plan {
     pub inputs: Vec<Input>,
     /// When the service counts as recovered.
     pub health: Option<Health>,
+    /// What holds in a drill.
+    pub drill: DrillRule,
     /// In the order of the file.
     pub steps: Vec<Step>,
     /// The steps that run when all else has ended, in the order of the file.
     pub finally: Vec<Step>,
     /// The text it was made from.
     pub source: Arc<Source>,
+}
+
+/// What holds in a drill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrillRule {
+    /// How long what a drill makes may live.
+    pub expires: Span,
+    /// What its servers may reach besides stores, resolvers and each other.
+    pub allow: Vec<Socket>,
+}
+
+impl Default for DrillRule {
+    fn default() -> Self {
+        Self {
+            expires: Span(std::time::Duration::from_secs(4 * 3600)),
+            allow: Vec::new(),
+        }
+    }
 }
 
 /// When the service counts as recovered.

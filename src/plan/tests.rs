@@ -268,7 +268,7 @@ fn every_key_of_the_format_is_carried_out_or_named() {
             [format!("`{name}` is not carried out by this version yet")]
         );
     }
-    for key in ["residency", "drill"] {
+    for key in ["residency"] {
         let text = format!("version: 1\nname: x\n{key}: x\nsteps: {{ a: {{ uses: wait }} }}\n");
         assert_eq!(
             messages(&text),

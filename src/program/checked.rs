@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::action::{Action, Bind, Context, Cost, Kind, Verified, kind_of};
+use crate::action::{Action, Asked, Bind, Context, Cost, Kind, Move, Target, Verified, kind_of};
 use crate::kind::{Evidence, Failure, Finding, Observation};
 use crate::plan::template_in_script;
 use crate::problem::{Place, Problem};
@@ -103,6 +103,22 @@ impl Action for Checked {
 
     fn host(&self) -> Option<&str> {
         self.action.host()
+    }
+
+    fn target(&self) -> Target {
+        self.action.target()
+    }
+
+    fn asked(&self) -> Asked {
+        self.action.asked()
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        self.action.moves()
+    }
+
+    async fn probe(&self, cx: &Context) -> Result<Verified, Failure> {
+        self.action.probe(cx).await
     }
 
     async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::placeholder::{self, Placeholder};
 use super::{ATTEMPTS, BACKOFF, PATIENCE, Program, bind_check, bind_step, scope};
-use crate::action::{Action, kind_of};
+use crate::action::{Action, Move, kind_of};
 use crate::ids::StepId;
 use crate::kind::{Effect, Failure, Output, Reason};
 use crate::problem::Problem;
@@ -53,6 +53,17 @@ impl Policy {
     }
 }
 
+/// A step that would move names, in a run that moves none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// The step.
+    pub step: StepId,
+    /// What it would move.
+    pub moves: Vec<Move>,
+    /// Where to is known.
+    pub known: bool,
+}
+
 /// The engine's view of what is to be done. Tests bring their own.
 pub trait Work: Send + Sync {
     /// The action of a step whose needs have ended, with true arguments.
@@ -82,6 +93,11 @@ pub trait Work: Send + Sync {
     /// A text about a rehearsed action, with placeholders where samples stand.
     fn readable(&self, text: &str) -> String {
         text.to_string()
+    }
+
+    /// What leads elsewhere for this process although nothing is moved, in the order of the plan. Empty but in a drill.
+    fn moves(&self, _state: &RunState) -> Vec<Moving> {
+        Vec::new()
     }
 
     /// The health checks with true arguments.
@@ -282,6 +298,22 @@ impl Work for Program {
             effect: kind.effect,
             waits: kind.waits,
         }
+    }
+
+    fn moves(&self, state: &RunState) -> Vec<Moving> {
+        let all = self.moving.iter().filter_map(|at| {
+            let step = self.steps[*at].id.clone();
+            let (action, known) = match self.action(&step, state) {
+                Ok(action) => (action, true),
+                Err(_) => (self.rehearse(&step, state).ok()?, false),
+            };
+            Some(Moving {
+                step,
+                moves: action.moves(),
+                known,
+            })
+        });
+        all.collect()
     }
 
     fn health(&self, state: &RunState) -> Result<Vec<Box<dyn Action>>, Failure> {

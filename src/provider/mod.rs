@@ -8,6 +8,7 @@ use async_trait::async_trait;
 pub mod address;
 pub mod firewall;
 pub mod hetzner;
+pub mod leftover;
 pub mod place;
 pub mod reconcile;
 pub mod snapshot;
@@ -153,6 +154,11 @@ pub trait Provider: Send + Sync {
     /// Packet filters before servers; an error where there are none.
     fn firewalls(&self) -> Result<&dyn firewall::Firewalls, ProviderError> {
         Err(without(self.account(), "firewalls"))
+    }
+
+    /// What drills have left, and what runs have made; an error where that cannot be asked.
+    fn leftovers(&self) -> Result<&dyn leftover::Leftovers, ProviderError> {
+        Err(without(self.account(), "labels on what is made"))
     }
 
     /// Switches power and waits until the API says so. Already so is success. Off is the hard kind: a fence must not ask the guest.

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::chart::chart;
 use super::model::{Report, Status};
 use super::words::{
-    against, clock, counts, loss, moment, open, plain, result, round, rto, status, surety, why,
+    against, clock, counts, loss, mode, moment, open, plain, result, round, rto, status, surety,
+    why,
 };
 use crate::event::RunResult;
 
@@ -36,6 +37,7 @@ pub fn html(report: &Report) -> String {
     tiles(report, &mut page);
     next(report, &mut page);
     still_open(report, &mut page);
+    drill(report, &mut page);
     section(&mut page, "Timeline", &chart(report));
     steps(report, &mut page);
     data(report, &mut page);
@@ -62,7 +64,7 @@ fn top(report: &Report, page: &mut String) {
     let _ = write!(
         page,
         "<header><p class=\"kind\">{} of <b>{}</b> with plan {}</p><h1>{}</h1>",
-        report.mode,
+        mode(report.mode),
         escape(&report.estate),
         escape(&report.plan),
         result(report.result),
@@ -126,6 +128,9 @@ fn tiles(report: &Report, page: &mut String) {
     tile("The run", report.took.to_string(), counts(report), "");
     page.push_str("</div>\n");
     let lost = match report.lost_at_is_default {
+        true if report.drill.is_some() => {
+            format!("not at all: a drill, as if at {}", moment(report.lost_at))
+        }
         true => format!(
             "{}, the start of the run: nobody said when",
             moment(report.lost_at)
@@ -176,6 +181,14 @@ fn still_open(report: &Report, page: &mut String) {
         );
         section(page, "Still open", &text);
     }
+}
+
+fn drill(report: &Report, page: &mut String) {
+    let Some(drill) = &report.drill else { return };
+    let lines = std::iter::once(drill.what_stands()).chain(drill.reached());
+    let mut text = String::new();
+    list(&mut text, "open", lines.map(|line| named(&line)));
+    section(page, "The drill", &text);
 }
 
 fn steps(report: &Report, page: &mut String) {

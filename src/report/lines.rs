@@ -8,8 +8,8 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style as Paint};
 
 use super::model::Report;
-use super::words::{amount, clock, closing, moment, plain, result, round, surety};
-use crate::event::{Event, Header, Mark, NOT_YET, RunResult, What};
+use super::words::{amount, clock, closing, mode, moment, plain, result, round, surety};
+use crate::event::{Back, Event, Header, Mark, NOT_YET, RunResult, What};
 use crate::ids::StepId;
 use crate::kind::{Failure, Observation, Surety};
 use crate::state::{Reporter, RunState, StepState};
@@ -171,12 +171,16 @@ impl Lines {
             false => format!("; objectives: {}", objectives.join(", ")),
         };
         let lost = match header.lost_at_is_default {
+            true if header.drill.is_some() => "as if it were lost now".to_string(),
             true => "loss counted from now (no --lost-at)".to_string(),
             false => format!("lost {}", moment(header.lost_at)),
         };
         let text = format!(
             "{} of `{}` with plan `{}`, run {}\n{lost}{objectives}; times are UTC\n\n",
-            header.mode, header.estate, header.plan, self.run
+            mode(header.mode),
+            header.estate,
+            header.plan,
+            self.run
         );
         self.write(&plain(&text));
     }
@@ -259,7 +263,11 @@ impl Lines {
             text.push_str(&format!("; expected {}", round(expect)));
         }
         self.said.remove(&step.bound.id);
-        self.line(event, Some(&step.bound.id), Tone::Good, "done", &text);
+        let word = match step.bound.probe {
+            Some(_) => "probed",
+            None => "done",
+        };
+        self.line(event, Some(&step.bound.id), Tone::Good, word, &text);
     }
 
     fn show_health(&mut self, event: &Event, green: bool, evidence: &[crate::kind::Evidence]) {
@@ -294,6 +302,32 @@ impl Lines {
         let painted = self.paint(tone, &word);
         let text = format!("\n{}", closing(&report).replacen(&word, &painted, 1));
         self.write(&text);
+    }
+
+    /// A drill is taken down as a whole: what lay on its servers need not be told line by line.
+    fn take_down(&mut self, event: &Event, back: &Back, state: &RunState) {
+        let (good, word, text) = super::back::told(back);
+        match back {
+            Back::Begun { by, .. } => {
+                let text = format!("all that the drill made is deleted now, by {by}");
+                self.line(event, None, Tone::Calm, "down", &text);
+            }
+            Back::Ended => self.end(state),
+            Back::Stopped { why } => {
+                self.line(event, None, Tone::Bad, "stopped", why);
+                self.end(state);
+            }
+            Back::Intent { .. } | Back::Left { person: false, .. }
+                if self.style.detail != Detail::Verbose => {}
+            _ => {
+                let tone = match good {
+                    Some(true) => Tone::Good,
+                    Some(false) => Tone::Bad,
+                    None => Tone::Calm,
+                };
+                self.line(event, back.step(), tone, word, &text);
+            }
+        }
     }
 
     /// What is shown whatever the detail: what went wrong, questions, and the end.
@@ -354,7 +388,17 @@ impl Lines {
                     &format!("health did not come: {why}"),
                 );
             }
+            // The last word about a drill is said when it is gone.
+            What::Stopped { .. } | What::Ended { .. }
+                if state.header.drill.as_ref().is_some_and(|drill| !drill.keep)
+                    && !state.resources.is_empty() =>
+            {
+                if let What::Stopped { why, .. } = &event.what {
+                    self.line(event, None, Tone::Ask, "stopped", why);
+                }
+            }
             What::Stopped { .. } | What::Ended { .. } => self.end(state),
+            What::Back(back) if state.header.drill.is_some() => self.take_down(event, back, state),
             What::Back(back) => {
                 let (good, word, text) = super::back::told(back);
                 let tone = match good {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::model::{Report, Status, StepReport};
 use super::words::{
-    against, clock, counts, first_line, loss, moment, open, plain, result, round, rto, status,
-    surety, why,
+    against, clock, counts, first_line, loss, mode, moment, open, plain, result, round, rto,
+    status, surety, why,
 };
 
 /// The report as Markdown (CommonMark with tables).
@@ -15,7 +15,7 @@ pub fn markdown(report: &Report) -> String {
         text,
         "# {}: {} of `{}`\n",
         result(report.result),
-        report.mode,
+        mode(report.mode),
         cell(&report.estate)
     );
     if !report.description.is_empty() {
@@ -33,6 +33,7 @@ pub fn markdown(report: &Report) -> String {
     figures(report, &mut text);
     next(report, &mut text);
     still_open(report, &mut text);
+    drill(report, &mut text);
     data(report, &mut text);
     steps(report, &mut text);
     failures(report, &mut text);
@@ -60,6 +61,9 @@ fn figures(report: &Report, text: &mut String) {
         against(report.rpo.measured, report.rpo.objective, report.rpo.met),
     );
     let lost = match report.lost_at_is_default {
+        true if report.drill.is_some() => {
+            format!("not at all: a drill, as if at {}", moment(report.lost_at))
+        }
         true => format!(
             "{} (nobody said when: this is the start of the run)",
             moment(report.lost_at)
@@ -116,6 +120,15 @@ fn still_open(report: &Report, text: &mut String) {
     text.push_str("## Still open\n\n");
     for one in &report.still_open {
         let _ = writeln!(text, "- {} (left by `{}`)", escape(&open(one)), one.step);
+    }
+    text.push('\n');
+}
+
+fn drill(report: &Report, text: &mut String) {
+    let Some(drill) = &report.drill else { return };
+    let _ = writeln!(text, "## The drill\n\n- {}", escape(&drill.what_stands()));
+    for host in drill.reached() {
+        let _ = writeln!(text, "- {}", escape(&host));
     }
     text.push('\n');
 }

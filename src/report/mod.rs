@@ -3,6 +3,7 @@
 
 mod back;
 mod chart;
+mod drill;
 mod html;
 mod json;
 mod lines;
@@ -15,6 +16,7 @@ mod words;
 
 pub use crate::state::Reporter;
 pub use back::{BackLine, BackReport};
+pub use drill::{DrillReport, EgressLine, Kept};
 pub use html::html;
 pub use json::Json;
 pub use lines::{Detail, Lines, Style};

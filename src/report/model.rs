@@ -99,6 +99,9 @@ pub struct Report {
     pub findings: Vec<Warned>,
     /// What the checks before the start refused.
     pub refused: Vec<Refusal>,
+    /// What a drill has besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drill: Option<super::drill::DrillReport>,
     /// What came after its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub back: Option<super::back::BackReport>,
@@ -217,6 +220,9 @@ pub enum Status {
     Done {
         /// It held before anything was done.
         already: bool,
+        /// It was only looked at.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        probed: bool,
     },
     /// Failed.
     Failed {

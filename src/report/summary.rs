@@ -81,6 +81,7 @@ impl Report {
                     failure: failure.clone(),
                 })
                 .collect(),
+            drill: super::drill::DrillReport::of(state),
             back: super::back::BackReport::of(state),
             timeline: timeline(state),
             journal: None,
@@ -157,6 +158,7 @@ fn step(step: &StepState) -> StepReport {
             },
             state::Status::Done => Status::Done {
                 already: step.already,
+                probed: step.bound.probe.is_some(),
             },
             state::Status::Failed(failure) => Status::Failed {
                 failure: failure.clone(),
@@ -244,7 +246,9 @@ fn still_open(state: &RunState) -> Vec<StillOpen> {
                 until: None,
             });
         }
-        if step.status == state::Status::Done {
+        // What a drill made goes with it: only what a look at the estate found stays open.
+        let thrown_away = state.header.drill.is_some() && step.bound.probe.is_none();
+        if step.status == state::Status::Done && !thrown_away {
             all.extend(step.left_open.iter().map(|open| StillOpen {
                 step: id.clone(),
                 what: open.what.clone(),
@@ -281,6 +285,12 @@ fn next(state: &RunState) -> Vec<String> {
                 .iter()
                 .map(|to| format!("dr-plan status {}", to.short()))
                 .collect();
+        }
+        back if state.header.drill.is_some() && back.begun.is_some() && !back.ended => {
+            return vec![
+                format!("dr-plan resume {run}"),
+                format!("dr-plan reap --run {run}"),
+            ];
         }
         back if back.begun.is_some() && !back.ended => return vec![format!("dr-plan undo {run}")],
         back if back.begun.is_some() => return Vec::new(),

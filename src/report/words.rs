@@ -114,7 +114,9 @@ pub(super) fn rto(report: &Report) -> String {
         (None, None) => format!("health not proved, {since_the_loss} after the loss"),
         _ => against(*measured, *objective, *met),
     };
-    if report.lost_at_is_default {
+    if report.drill.is_some() {
+        text.push_str(" (counted from the start of the drill)");
+    } else if report.lost_at_is_default {
         text.push_str(
             " (counted from the start of the run: nobody said when the service was lost)",
         );
@@ -155,8 +157,9 @@ pub(super) fn status(status: &Status) -> &'static str {
         Status::Waiting => "not begun",
         Status::Running => "running",
         Status::Blocked { .. } => "blocked",
-        Status::Done { already: true } => "done already",
-        Status::Done { already: false } => "done",
+        Status::Done { probed: true, .. } => "probed",
+        Status::Done { already: true, .. } => "done already",
+        Status::Done { .. } => "done",
         Status::Failed { .. } => "failed",
         Status::Doomed { .. } => "not run",
         Status::LeftOut { .. } => "left out",
@@ -206,6 +209,14 @@ pub(super) fn amount(done: u64, total: Option<u64>, unit: &str) -> String {
 /// More reasons or hints than this are not read.
 const MANY: usize = 20;
 
+/// What the run was for, so that a rehearsal is never taken for the real thing.
+pub(super) fn mode(mode: crate::kind::Mode) -> String {
+    match mode {
+        crate::kind::Mode::Drill => "DRILL".into(),
+        mode => mode.to_string(),
+    }
+}
+
 /// The end of a run for a terminal: the result, why, the two figures, and what to type next.
 pub fn closing(report: &Report) -> String {
     let mut text = String::new();
@@ -239,6 +250,12 @@ pub fn closing(report: &Report) -> String {
             "people",
             &format!("waited {} for answers", report.people.waited),
         );
+    }
+    if let Some(drill) = &report.drill {
+        line("drill", &drill.what_stands());
+        for (at, host) in drill.reached().iter().enumerate() {
+            line(if at == 0 { "egress" } else { "" }, &plain(host));
+        }
     }
     line("took", &format!("{}, {}", report.took, counts(report)));
     let there: Vec<_> = report

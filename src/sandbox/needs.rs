@@ -99,6 +99,7 @@ const PROGRAMS: &[(For, &str, &str)] = &[
     (For::Estate, "cron", "cron"),
     (For::Estate, "openssl", "openssl"),
     (For::Estate, "curl", "curl"),
+    (For::Estate, "nft", "nftables"),
 ];
 
 /// Files that no folder of programs has.

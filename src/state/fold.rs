@@ -50,7 +50,10 @@ impl RunState {
                     self.close_question(at, event.at);
                 }
             }
-            What::Ended { result, because } => self.result = Some((*result, because.clone())),
+            What::Ended { result, because } => {
+                self.result = Some((*result, because.clone()));
+                self.stopped = None;
+            }
             What::Back(back) => self.back.fold(back, event.at),
             _ => {}
         }

@@ -9,6 +9,7 @@ mod detached;
 mod frame;
 mod job;
 mod local;
+mod looks;
 mod master;
 mod pool;
 mod quote;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 pub use config::{Pin, SshSettings};
 pub use job::{attach_job, run_job};
 pub use local::Local;
+pub use looks::LooksOnly;
 pub use quote::quote;
 pub use ssh::Ssh;
 

@@ -155,7 +155,11 @@ pub(super) async fn foresee(
         let message = picture.and_then(|picture| picture.message(&cx));
         foreseen.message = message.map(|text| work.readable(&text));
     }
-    if foreseen.would != Would::Refuse {
+    if let (Some(why), true) = (&foreseen.bound.probe, foreseen.would != Would::Refuse) {
+        let words = format!("only looked at: {why}");
+        foreseen.costs.clear();
+        foreseen.is(Would::Probe, Surety::Verified, words);
+    } else if foreseen.would != Would::Refuse {
         let own_script = work.own_script(id, &foreseen.bound.kind);
         foreseen.look(&*action, own_script, &cx, looked).await;
     }

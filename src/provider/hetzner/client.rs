@@ -3,9 +3,8 @@
 
 use std::ops::Deref;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::map;
 use super::wire::{CreateReply, Image, Named, Server, ServerType};
 use crate::http::Call;
 use crate::http::hetzner::{Begun, HetznerApi};
@@ -53,6 +52,7 @@ impl Client {
         &self,
         doing: &str,
         spec: &ServerSpec,
+        labels: Value,
     ) -> Result<CreateReply, ProviderError> {
         let call = Call::post(&["servers"]).body(json!({
             "name": spec.name,
@@ -60,7 +60,7 @@ impl Client {
             "server_type": spec.size,
             "image": spec.image,
             "user_data": spec.user_data,
-            "labels": map::labels(&spec.tags),
+            "labels": labels,
             "start_after_create": true,
         }));
         let answer = self.send(doing, &call).await?;

@@ -65,9 +65,11 @@ impl Firewalls for Hetzner {
     async fn create(&self, name: &str, wanted: &[Rule]) -> Result<Firewall, ProviderError> {
         let doing = format!("creating firewall `{name}`");
         check_label(name).map_err(|why| self.refused(&doing, Reason::Refused, why))?;
+        let mut labels = self.labels.clone();
+        labels.insert(MARK.to_string(), name.to_string());
         let call = Call::post(&["firewalls"]).body(json!({
             "name": name,
-            "labels": { MARK: name },
+            "labels": labels,
             "rules": rules(wanted),
         }));
         let answer = self.client.send(&doing, &call).await?;

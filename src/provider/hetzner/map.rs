@@ -11,14 +11,18 @@ use crate::provider::firewall::{Direction, Firewall, Rule, normal};
 use crate::provider::snapshot::{Snapshot, State};
 use crate::provider::{Power, Server, ServerSpec, SizeOffer, Tags};
 
-const RUN: &str = "dr-plan/run";
-const STEP: &str = "dr-plan/step";
+pub(super) const RUN: &str = "dr-plan/run";
+pub(super) const STEP: &str = "dr-plan/step";
 
 /// The most bytes of user data that the API takes.
 const LONGEST_USER_DATA: usize = 32 * 1024;
 
-pub(super) fn labels(tags: &Tags) -> Value {
-    json!({ RUN: tags.run, STEP: tags.step })
+/// The marks of a step, and what else the client puts on all that it makes.
+pub(super) fn labels(tags: &Tags, more: &BTreeMap<String, String>) -> Value {
+    let mut all = more.clone();
+    all.insert(RUN.to_string(), tags.run.clone());
+    all.insert(STEP.to_string(), tags.step.clone());
+    json!(all)
 }
 
 pub(super) fn selector(run: &str, step: Option<&str>) -> String {

@@ -1,6 +1,6 @@
 //! Hetzner Cloud: servers of one project, through its API of version 1.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::address::Addresses;
 use super::firewall::Firewalls;
+use super::leftover::Leftovers;
 use super::snapshot::Snapshots;
 use super::wait::{self, Pace};
 use super::{Power, Provider, ProviderError, Server, ServerSpec, SizeOffer};
@@ -20,6 +21,7 @@ pub use crate::http::hetzner::Settings;
 mod addresses;
 mod client;
 mod firewalls;
+mod leftovers;
 mod map;
 mod snapshots;
 mod wire;
@@ -39,6 +41,7 @@ pub struct Hetzner {
     /// Actions of servers and snapshots that this process created, for `created`: after a crash the thing itself is asked.
     going_on: Mutex<HashMap<i64, Vec<i64>>>,
     patience: Duration,
+    labels: BTreeMap<String, String>,
 }
 
 impl Hetzner {
@@ -47,7 +50,9 @@ impl Hetzner {
     /// # Errors
     /// See `HttpError`.
     pub fn new(settings: Settings) -> Result<Self, HttpError> {
+        let labels = settings.labels.clone();
         Ok(Self {
+            labels,
             client: client::Client(settings.connect(&["actions"])?),
             going_on: Mutex::default(),
             patience: ACTION,
@@ -160,7 +165,8 @@ impl Provider for Hetzner {
             spec.name, spec.size, spec.region
         );
         map::check_spec(spec).map_err(|why| self.refused(&doing, Reason::Refused, why))?;
-        let reply = self.client.create(&doing, spec).await?;
+        let labels = map::labels(&spec.tags, &self.labels);
+        let reply = self.client.create(&doing, spec, labels).await?;
         let actions = reply.action.iter().chain(&reply.next_actions);
         self.going_on
             .lock()
@@ -236,6 +242,10 @@ impl Provider for Hetzner {
     }
 
     fn firewalls(&self) -> Result<&dyn Firewalls, ProviderError> {
+        Ok(self)
+    }
+
+    fn leftovers(&self) -> Result<&dyn Leftovers, ProviderError> {
         Ok(self)
     }
 

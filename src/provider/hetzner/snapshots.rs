@@ -57,7 +57,7 @@ impl Snapshots for Hetzner {
         let call = Call::post(&path).body(json!({
             "type": "snapshot",
             "description": spec.name,
-            "labels": map::labels(&spec.tags),
+            "labels": map::labels(&spec.tags, &self.labels),
         }));
         let answer = self.client.send(&doing, &call).await?;
         let reply: wire::ImageReply = self.client.read(&doing, &answer)?;

@@ -118,6 +118,7 @@ fn client(endpoint: url::Url, policy: Policy) -> HetznerDns {
             ..HttpOptions::default()
         },
         policy,
+        labels: Default::default(),
     };
     HetznerDns::new(settings, vec!["127.0.0.1:53".parse().unwrap()])
         .unwrap()

@@ -351,6 +351,7 @@ fn patient(base: &Url, token: &str, one_try: Duration) -> Hetzner {
             one_try,
             ..policy()
         },
+        labels: Default::default(),
     })
     .unwrap()
     .patience(Duration::from_secs(30))

@@ -56,6 +56,7 @@ impl World {
                 ..HttpOptions::default()
             },
             policy: policy(),
+            labels: Default::default(),
         };
         Hetzner::new(settings)
             .unwrap()

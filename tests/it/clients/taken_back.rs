@@ -113,6 +113,7 @@ fn run(world: &World) -> Context {
         login_user: "root".into(),
         inventory: inventory(),
         planned: Default::default(),
+        rehearsal: Default::default(),
         folder: "/nonexistent".into(),
     };
     Context {

@@ -57,6 +57,7 @@ pub fn services() -> Arc<Services> {
         login_user: "root".into(),
         inventory: Arc::new(inventory),
         planned: Default::default(),
+        rehearsal: Default::default(),
         folder: "/nonexistent".into(),
     })
 }
@@ -93,6 +94,7 @@ pub fn header(steps: &[BoundStep], health: Option<HealthRule>) -> Header {
         steps: steps.to_vec(),
         approved: Vec::new(),
         adopts: None,
+        drill: None,
         plan_path: "plans/region-failover.yaml".into(),
         inventory_path: "inventories/sandbox.yaml".into(),
         provider_paths: Vec::new(),

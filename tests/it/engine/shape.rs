@@ -23,6 +23,7 @@ pub fn step(name: &str, kind: &str, needs: &[&str]) -> BoundStep {
         on_failure: OnFailure::Contain,
         finally: false,
         left_out: None,
+        probe: None,
         title: format!("double `{name}`"),
         asks: Vec::new(),
         expect: None,

@@ -51,6 +51,7 @@ async fn take_back_with(
         person: dr_plan::engine::Desk::new(ledger.clone(), Vec::new()),
         stop,
         leave: leave.iter().map(|step| (id(step), "ada".into())).collect(),
+        regardless: false,
     };
     let limit = std::time::Duration::from_secs(60);
     let ending = tokio::time::timeout(limit, undoing.carry_out(steps))

@@ -83,7 +83,7 @@ finally:
 "#;
 
 /// The world as it stands, each part by its name.
-fn world(shop: &Shop) -> BTreeMap<&'static str, String> {
+pub(super) fn world(shop: &Shop) -> BTreeMap<&'static str, String> {
     // Logs are the hosts' own. What PostgreSQL keeps is asked of it: its files change while nobody asks for anything.
     let hosts = "cd /run/dr-plan/machines && find . \\( -path '*/var/log' -o -name init.log -o -path '*/postgresql/*/main' \\) -prune \
                  -o -printf '%p %y %m %U:%G %T@ %s\\n' | sort; \
@@ -112,7 +112,7 @@ fn world(shop: &Shop) -> BTreeMap<&'static str, String> {
     parts
 }
 
-fn calls(shop: &Shop, after: usize) -> Vec<String> {
+pub(super) fn calls(shop: &Shop, after: usize) -> Vec<String> {
     let ledger = shop.lever(&format!("ledger?after={after}"));
     let calls = ledger["calls"].as_array().unwrap().iter();
     calls
