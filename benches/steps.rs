@@ -274,10 +274,9 @@ fn plan_of(count: usize) {
     let sources = Sources {
         plan,
         folder: "/".into(),
-        copies: Default::default(),
+        kept: Default::default(),
         inventory: inventory(),
         accounts: BTreeMap::new(),
-        unread: Default::default(),
     };
     let begun = Instant::now();
     let program = Program::bind(sources, Mode::Failover, RunId::generate(), &BTreeMap::new())

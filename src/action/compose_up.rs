@@ -503,7 +503,7 @@ impl Action for ComposeUp {
             }
         }
         Ok(vec![Finding::verified(format!(
-            "{} files for {}",
+            "{} file(s) for {}",
             self.units.len() + self.files.len(),
             self.host
         ))])

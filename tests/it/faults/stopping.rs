@@ -231,6 +231,12 @@ END
         "    needs: [fence-web]\n    uses: dataset.restore",
         "    needs: [fence-web, restore-cache]\n    uses: dataset.restore",
     );
+    // Asked when the folder has its name; before, there is none.
+    shop.edit(
+        "plans/region-failover.yaml",
+        "      - file: { path: picture-7.bin }\n",
+        "      - file: { path: picture-7.bin }\n      - command: { host: \"{{steps.web.host}}\", command: find /srv/shop/media -type f | wc -l, expect: \">= 13\" }\n",
+    );
     shop.do_it(&words).ended(128 + 9, &shop);
     let holds = [
         // A question to the server that only loads: it has a socket of its own.
@@ -257,6 +263,8 @@ END
         }
     }
     run.wait().ended(0, &shop).says("MET");
+    let report = shop.report().to_string();
+    assert!(report.contains("find /srv/shop/media"), "{report}");
     assert_eq!(shop.on_restored("db", keys), carts);
     assert_eq!(shop.on_restored("web", media), pictures);
     assert_eq!(shop.newest()["id"], kept["id"]);

@@ -48,7 +48,9 @@ fn packages_come_from_a_signed_repository_in_the_wanted_version_and_finish_what_
     shop.on(
         web,
         "sed -i '/^Package: shop-report$/,/^$/ s/^Status: .*/Status: install ok half-configured/' /var/lib/dpkg/status
-         rm -rf /var/lib/shop-report",
+         awk '/^Package: shop-report$/, /^$/' /var/lib/dpkg/status > /var/lib/dpkg/updates/0001
+         rm -rf /var/lib/shop-report
+         ! apt-get install -q -y shop-report > /root/said 2>&1; grep -q 'dpkg --configure -a' /root/said",
     );
     assert_eq!(shop.on(web, state), "half-configured 1.1");
     // Meanwhile somebody else has the locks, for a while (dpkg and apt lock with fcntl(2)).
