@@ -274,9 +274,10 @@ fn plan_of(count: usize) {
     let sources = Sources {
         plan,
         folder: "/".into(),
-        kept: Default::default(),
+        copies: Default::default(),
         inventory: inventory(),
         accounts: BTreeMap::new(),
+        unread: Default::default(),
     };
     let begun = Instant::now();
     let program = Program::bind(sources, Mode::Failover, RunId::generate(), &BTreeMap::new())
