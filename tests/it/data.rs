@@ -4,6 +4,7 @@ mod cluster;
 mod crash;
 mod doubles;
 mod files;
+mod questions;
 mod refuse;
 mod roundtrip;
 mod server;

@@ -1,5 +1,5 @@
 //! Leashed questions to a cluster. The statement travels inside the script and into psql by a pipe, never as an argument, and
-//! runs in a session that is read-only by default.
+//! runs in a transaction that only reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,17 @@ use crate::transport::{Script, Transport};
 /// What stands for NULL in psql's answer: no database returns it by chance (SYMBOL FOR NULL twice).
 const NULL: &str = "\u{2400}\u{2400}";
 
+/// A query of a person is handed to the server as a text and opened there as a cursor, in a transaction that only reads. So psql
+/// finds no command of its own in it, a second statement is refused, and so is all that gives no rows: `COPY`, `SET`,
+/// definitions. What a function that somebody calls does on its own is not held back beyond that.
 const ASK: &str = r#"
 PGOPTIONS="-c default_transaction_read_only=on -c statement_timeout=$DR_MILLISECONDS -c timezone=UTC -c datestyle=ISO -c intervalstyle=iso_8601"
 export PGOPTIONS
-if psql -X -q -A -t --csv -w -v ON_ERROR_STOP=1 -P null="$DR_NULL" -d "$DR_ASKED" <<DR_END_OF_QUERY
-$DR_QUERY
-;
+if psql -X -q -A -t --csv -w -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -P null="$DR_NULL" -d "$DR_ASKED" <<DR_END_OF_QUERY
+begin transaction read only;
+do \$do_$DR_NONCE\$ declare answer refcursor := 'dr_answer'; begin open answer for execute \$ask_$DR_NONCE\$$DR_QUERY\$ask_$DR_NONCE\$; end \$do_$DR_NONCE\$;
+fetch all from dr_answer;
+commit;
 DR_END_OF_QUERY
 then :; else
   # 2 is psql's word for a connection that failed, 3 for a statement that did.
@@ -64,6 +69,8 @@ impl Psql {
         .value("MILLISECONDS", deadline.as_millis().max(1).to_string())
         .value("NULL", NULL)
         .value("ASKED", database)
+        // Nobody can end a text whose end he cannot know.
+        .value("NONCE", crate::ids::RunId::generate().as_str())
         .value("QUERY", sql)
         .run_as(self.site.run_as.as_deref());
         let answer = self
