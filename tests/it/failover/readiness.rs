@@ -112,7 +112,7 @@ fn at_a_terminal(shop: &Shop, words: &str, answer: &str) -> (i32, String) {
         .spawn()
         .unwrap();
     let screen = || fs::read_to_string(&said).unwrap();
-    wait_for(|| screen().contains("to start: ").then_some(()), &screen);
+    wait_for(|| screen().contains("to start: ").then_some(()), screen);
     child
         .stdin
         .as_mut()
