@@ -330,11 +330,11 @@ fn accounts(common: &Common, state: &Path) -> Result<Accounts, CliError> {
         (None, None) => {
             let drills = RunFolder::list(state)?;
             let headers = drills.iter().filter_map(|found| match &found.header {
-                Ok(Some((_, header))) if header.drill.is_some() => Some(header),
+                Ok(Some((_, header))) if header.drill.is_some() => Some(&**header),
                 _ => None,
             });
             let known: BTreeSet<&String> = headers
-                .map(|header: &Box<Header>| &header.inventory_path)
+                .map(|header: &Header| &header.inventory_path)
                 .collect();
             let known: Vec<&String> = known.into_iter().collect();
             match known.as_slice() {
