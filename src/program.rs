@@ -222,10 +222,7 @@ impl Program {
         let names = scope::placeholders(&all, &samples);
         let waits: Vec<Vec<BoundNeed>> = all
             .iter()
-            .map(|step| match judge::applies(mode) {
-                true => needs_through(step, &all, &index, mode),
-                false => own_needs(step),
-            })
+            .map(|step| needs_through(step, &all, &index, mode))
             .collect();
         let mut waits = waits.into_iter();
         let steps: Vec<BoundStep> = all
@@ -656,8 +653,8 @@ fn own_needs(step: &Step) -> Vec<BoundNeed> {
     needs
 }
 
-/// With those of the steps between that are left out: a drill has no question before the traffic, and must not ask the gate
-/// before there is anything to ask.
+/// With those of the steps between that are left out: whoever takes the question before the traffic out does not mean that
+/// the traffic shall move before there is anything to move it to.
 fn needs_through(
     step: &Step,
     all: &[&Step],

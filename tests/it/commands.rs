@@ -343,6 +343,21 @@ datasets:
 }
 
 #[test]
+fn taking_a_question_out_does_not_take_out_what_it_waited_for() {
+    let folder = Folder::new();
+    let plan = "version: 1\nname: ask\ninventory: desk.yaml\nsteps:\n  ready: { manual: Ready? }\n  go: { needs: [ready], manual: Go?, enabled: false }\n  dns: { needs: [go], manual: Moved? }\n";
+    std::fs::write(folder.0.path().join("plan.yaml"), plan).unwrap();
+    let said = folder
+        .command(&["explain", "plan.yaml", "--json"])
+        .output()
+        .unwrap();
+    let steps: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let needs = steps[2]["needs"].as_array().unwrap().iter();
+    let needs: Vec<&str> = needs.map(|need| need["step"].as_str().unwrap()).collect();
+    assert_eq!(needs, ["go", "ready"]);
+}
+
+#[test]
 fn a_mark_is_no_way_around_a_question_and_can_be_taken_back() {
     let folder = Folder::new();
     let mut run = folder.run();

@@ -197,18 +197,88 @@ chmod 755 /usr/local/bin/{program}"#
 
 /// Redis: once while a server of ours counts what it has loaded, once between the renames, when the old data is aside and the new
 /// one not yet in its place. Files: once when they are extracted and nobody has compared them, once between the renames.
+/// Every picture with its content, in a line.
+const MEDIA: &str = "cd /srv/shop/media && find . -type f -exec sha256sum {} + | sort | sha256sum";
+
+/// Every key with its value and time, in a line.
+const KEYS: &str = "{ sed 's/^requirepass/AUTH/' /etc/redis/password.conf; cat <<'END'
+EVAL \"local keys = redis.call('keys', '*'); table.sort(keys); local all = ''; for _, key in ipairs(keys) do all = redis.sha1hex(all .. key .. redis.call('dump', key)) end; return all .. ' ' .. #keys\" 0
+END
+} | redis-cli | sed 1d";
+
+#[test]
+fn a_full_disk_takes_no_half_of_redis_and_no_half_of_a_tree() {
+    let shop = Shop::up("full");
+    let pictures = shop.on_source("198.18.1.2", MEDIA);
+    let carts = shop.on_source("198.18.1.1", KEYS);
+    shop.back_up(Timestamp::now(), false);
+    let lost_at = shop.lose_region().to_string();
+    shop.edit(
+        "plans/region-failover.yaml",
+        "    needs: [fence-web]\n    uses: dataset.restore",
+        "    needs: [fence-web, restore-cache]\n    uses: dataset.restore",
+    );
+    let words = shop.failover(
+        &lost_at,
+        &["--approve", "go", "--inject", "crash:restore-cache"],
+    );
+    shop.do_it(&words).ended(128 + 9, &shop);
+    // Small disks of their own, for the machine's is everybody's; a little room is left, so that it ends in the middle.
+    for (host, folder, left) in [
+        ("db", "/var/lib/redis", 8192),
+        ("web", "/srv/shop", 700_000),
+    ] {
+        shop.on_restored(
+            host,
+            &format!(
+                "mkdir -p {folder}; cp -a {folder} /var/tmp/small; systemctl stop redis-server 2>/dev/null || true
+                 mount -t tmpfs -o size=300m,mode=755 none {folder}
+                 cp -a /var/tmp/small/. {folder}/; chown --reference=/var/tmp/small {folder}
+                 [ {host} = web ] || systemctl start redis-server
+                 room=$(df --output=avail -B1 {folder} | tail -n 1)
+                 head -c $((room - {left})) /dev/zero > {folder}/filler"
+            ),
+        );
+    }
+    let stopped = |step: &str, host: &str, folder: &str, live: &str| {
+        let ran = shop.do_it(&["resume", "last"]).ended(4, &shop);
+        let ran = ran.says("no room");
+        ran.says("dr-plan resume");
+        let report = shop.report();
+        let steps = report["steps"].as_array().unwrap().iter();
+        let status = steps.clone().find(|one| one["id"] == step).unwrap();
+        assert_eq!(status["status"], "failed", "{status:#}");
+        assert_eq!(
+            shop.on_restored(host, live),
+            "nothing",
+            "{step} left something half done"
+        );
+        shop.on_restored(host, &format!("rm {folder}/filler"));
+    };
+    stopped(
+        "restore-cache",
+        "db",
+        "/var/lib/redis",
+        "[ \"$({ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo DBSIZE; } | redis-cli | tail -n 1)\" = 0 ] && echo nothing",
+    );
+    stopped(
+        "restore-media",
+        "web",
+        "/srv/shop",
+        "[ -e /srv/shop/media ] || echo nothing",
+    );
+    shop.do_it(&["resume", "last"]).ended(0, &shop).says("MET");
+    assert_eq!(shop.on_restored("db", KEYS), carts);
+    assert_eq!(shop.on_restored("web", MEDIA), pictures);
+}
+
 #[test]
 fn hosts_that_lose_their_power_in_a_restore_of_redis_and_of_files_come_to_the_right_end() {
     let shop = Shop::up("power");
     shop.order();
     let kept = shop.newest();
-    let media = "cd /srv/shop/media && find . -type f -exec sha256sum {} + | sort | sha256sum";
-    let pictures = shop.on_source("198.18.1.2", media);
-    let keys = "{ sed 's/^requirepass/AUTH/' /etc/redis/password.conf; cat <<'END'
-EVAL \"local keys = redis.call('keys', '*'); table.sort(keys); local all = ''; for _, key in ipairs(keys) do all = redis.sha1hex(all .. key .. redis.call('dump', key)) end; return all .. ' ' .. #keys\" 0
-END
-} | redis-cli | sed 1d";
-    let carts = shop.on_source("198.18.1.1", keys);
+    let pictures = shop.on_source("198.18.1.2", MEDIA);
+    let carts = shop.on_source("198.18.1.1", KEYS);
     assert!(carts.contains(' '), "{carts}");
     shop.back_up(Timestamp::now(), false);
     let lost_at = shop.lose_region().to_string();
@@ -265,7 +335,7 @@ END
     run.wait().ended(0, &shop).says("MET");
     let report = shop.report().to_string();
     assert!(report.contains("find /srv/shop/media"), "{report}");
-    assert_eq!(shop.on_restored("db", keys), carts);
-    assert_eq!(shop.on_restored("web", media), pictures);
+    assert_eq!(shop.on_restored("db", KEYS), carts);
+    assert_eq!(shop.on_restored("web", MEDIA), pictures);
     assert_eq!(shop.newest()["id"], kept["id"]);
 }
