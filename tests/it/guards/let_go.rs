@@ -3,6 +3,7 @@
 use super::shop::{Ran, Shop, name_of};
 
 const WEB: &str = "shop-web-1";
+const DB: &str = "shop-db-1";
 
 const PUT: &str = "
 version: 1
@@ -25,6 +26,9 @@ steps:
   config:
     uses: dataset.restore
     with: { dataset: shop-config, host: web-1, replace: true }
+  cache:
+    uses: dataset.restore
+    with: { dataset: shop-cache, host: db-1, replace: true }
 ";
 
 fn after(shop: &Shop, ran: &Ran, words: &[&str]) -> (Option<i32>, String) {
@@ -112,21 +116,32 @@ fn what_is_half_let_go_of_is_never_put_back() {
     for path in &held {
         shop.on(WEB, &format!("mount --bind {path} {path}"));
     }
+    let old = ran.noted("cache", "kept").unwrap();
+    let old = format!("{}/appendonlydir", old.as_str().unwrap());
+    shop.on(DB, &format!("mount --bind {old} {old}"));
+    let cache = || shop.on(DB, "cat /var/lib/redis/appendonlydir/dr-plan.mark");
+    let restored = cache();
     let (code, said) = after(&shop, &ran, &["release"]);
     assert_eq!(code, Some(4), "{said}");
     let left = shop.on(WEB, &format!("find {state} -name shop -o -name done"));
     assert_eq!(left, "", "not half way");
-    for step in ["config", "note"] {
+    assert_eq!(shop.on(DB, &format!("ls -A {old}")), "", "not half way");
+    for step in ["config", "note", "cache"] {
         let (code, said) = after(&shop, &ran, &["undo", step]);
         assert_eq!(code, Some(4), "{step}: {said}");
         assert!(said.contains("let go of"), "{step}: {said}");
-        assert_eq!(stand(), live, "{step}");
+        assert_eq!(
+            (stand(), cache()),
+            (live.clone(), restored.clone()),
+            "{step}"
+        );
     }
 
     shop.on(
         WEB,
         &format!("umount {state}/config.data/kept.gone/etc/nginx {state}/note.kept/previous"),
     );
+    shop.on(DB, &format!("umount {old}"));
     let (code, said) = after(&shop, &ran, &["release"]);
     assert_eq!(code, Some(0), "{said}");
     let left = shop.on(
