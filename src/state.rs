@@ -4,6 +4,7 @@
 
 mod back;
 mod fold;
+mod progress;
 pub mod reporter;
 pub mod transition;
 pub mod verdict;
@@ -22,6 +23,7 @@ use crate::ids::StepId;
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Open, Output, Resource};
 
 pub use back::{Return, WayBack};
+pub use progress::Progress;
 pub use reporter::Reporter;
 pub use verdict::{judge, judge_so_far};
 
@@ -103,8 +105,8 @@ pub struct StepState {
     pub left_open: Vec<Open>,
     /// Notes by name.
     pub notes: HashMap<String, serde_json::Value>,
-    /// The last progress: phase, done, total, unit.
-    pub progress: Option<(String, u64, Option<u64>, String)>,
+    /// How far the present attempt is.
+    pub progress: Option<Progress>,
     /// Failed attempts that were tried again.
     pub retries: Vec<(u32, Failure)>,
     /// An open question and since when.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::host_job::{carry, look, running};
 use super::host_service::is_unit;
-use super::{Action, Bind, Context, Verb, Verified, host_named, sha256};
+use super::{Action, Bind, Context, Verb, Verified, host_named, let_go_of, sha256};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
 use crate::problem::Problem;
 use crate::transport::{JobState, Script};
@@ -146,6 +146,11 @@ done
 /// nothing else would show it.
 const DEPLOY: &str = r#"
 umask 077
+# What was kept here before was let go of: from now on something else is kept.
+if [ -e "$DR_KEEP.released" ]; then
+  rm -rf "$DR_KEEP"
+  rm -f "$DR_KEEP.released"
+fi
 mkdir -p "$DR_KEEP"
 keep() {
   [ -e "$DR_KEEP/$key.kept" ] || [ -e "$DR_KEEP/$key.none" ] || {
@@ -209,9 +214,10 @@ done
 for unit in $DR_UNITS; do rm -f "$DR_KEEP/pending.$unit"; done
 "#;
 
-/// All that was kept goes back; what was not there before goes. What is kept stays until the end: said twice, it comes to the
-/// same.
+/// All that was kept goes back; what was not there before goes. What is kept stays until all of it is in its place and on the disk: said
+/// twice, it comes to the same.
 const BACK: &str = r#"
+if [ -e "$DR_KEEP.released" ]; then echo "what stood there before was let go of"; exit 1; fi
 end() {
   eval "unit=\$DR_UNIT_$key"
   if [ -n "$unit" ] && [ -e "$DR_KEEP/$key.none" ] && [ -e "$path" ]; then
@@ -222,8 +228,15 @@ end() {
 each end
 back() {
   if [ -e "$DR_KEEP/$key.kept" ]; then
-    cp -a -- "$DR_KEEP/$key.kept" "$path.dr-back"
-    mv -fT -- "$path.dr-back" "$path"
+    next=${path%/*}/.${path##*/}.dr-plan
+    cp -a -- "$DR_KEEP/$key.kept" "$next" || {
+      rm -f -- "$next"
+      echo "$path stays as it is, and what stood there before stays in $DR_KEEP"
+      exit 1
+    }
+    sync "$next"
+    mv -fT -- "$next" "$path"
+    sync "${path%/*}"
   elif [ -e "$DR_KEEP/$key.none" ]; then
     rm -f -- "$path"
   fi
@@ -244,12 +257,20 @@ for unit in $DR_UNITS; do
     systemctl stop "$unit" 2>/dev/null || true
   fi
 done
+same() {
+  [ ! -e "$DR_KEEP/$key.kept" ] || cmp -s -- "$DR_KEEP/$key.kept" "$path" || {
+    echo "$path is not what it was before"
+    exit 1
+  }
+}
+each same
 sync -f "$DR_KEEP"
 rm -rf "$DR_KEEP"
 "#;
 
-/// `file KEY HASH`, `unit NAME ACTIVE`: what was kept of before. Nothing where nothing was.
+/// `file KEY HASH`, `unit NAME ACTIVE`: what was kept of before. Nothing where nothing was. `released`: it is let go of.
 const KEPT: &str = r#"
+[ ! -e "$DR_KEEP.released" ] || echo released
 file() {
   if [ -e "$DR_KEEP/$key.kept" ]; then echo "file $key $(sha256sum <"$DR_KEEP/$key.kept" | cut -d ' ' -f 1)"
   elif [ -e "$DR_KEEP/$key.none" ]; then echo "file $key absent"; fi
@@ -260,7 +281,12 @@ for unit in $DR_UNITS; do
 done
 "#;
 
-const RELEASE: &str = r#"rm -rf "$DR_KEEP""#;
+/// That it is let go of is on the disk before the first file of it goes: half of it must never be put back.
+const RELEASE: &str = r#"
+: >"$DR_KEEP.released"
+sync -f "$DR_KEEP.released"
+rm -rf "$DR_KEEP"
+"#;
 
 /// A file of the deployment.
 struct Piece {
@@ -278,6 +304,8 @@ struct Sight {
     /// Hash, `absent` or `other`, by key.
     files: BTreeMap<String, String>,
     units: BTreeMap<String, UnitState>,
+    /// What was kept of before is let go of.
+    released: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -373,6 +401,7 @@ impl ComposeUp {
                 ["file", key, hash] => {
                     sight.files.insert((*key).to_string(), (*hash).to_string());
                 }
+                ["released"] => sight.released = true,
                 ["unit", unit, active, rest @ ..] => {
                     let word = |at: usize| rest.get(at).copied().unwrap_or_default().to_string();
                     let state = UnitState {
@@ -461,11 +490,7 @@ impl ComposeUp {
     }
 
     /// What was kept of before, as it is noted: a hash or `absent` by path, a state by unit.
-    async fn before(
-        &self,
-        cx: &Context,
-    ) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
-        let kept = self.ask(cx, KEPT).await?;
+    fn before(&self, kept: Sight) -> serde_json::Map<String, serde_json::Value> {
         let mut before = serde_json::Map::new();
         for piece in self.pieces() {
             if let Some(hash) = kept.files.get(&piece.key) {
@@ -475,7 +500,7 @@ impl ComposeUp {
         for (unit, state) in kept.units {
             before.insert(unit, state.active.into());
         }
-        Ok(before)
+        before
     }
 }
 
@@ -568,7 +593,10 @@ impl Action for ComposeUp {
             );
         }
         verified.evidence.extend(health);
-        Ok(verified)
+        Ok(match self.kept(cx).await? {
+            Some(kept) => verified.keeps(&kept, &cx.run),
+            None => verified,
+        })
     }
 
     fn host(&self) -> Option<&str> {
@@ -576,14 +604,14 @@ impl Action for ComposeUp {
     }
 
     async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
-        let before = self.before(cx).await?;
+        let before = self.before(self.ask(cx, KEPT).await?);
         let files = self.pieces();
         let kept = files.iter().filter(|piece| {
             let hash = before.get(&piece.path).and_then(|hash| hash.as_str());
             hash.is_some_and(|hash| hash != "absent")
         });
         let paths: Vec<&str> = kept.map(|piece| piece.path.as_str()).collect();
-        Ok((!paths.is_empty()).then(|| format!("{} on {} as before", paths.join(", "), self.host)))
+        Ok((!paths.is_empty()).then(|| format!("what was {} on {}", paths.join(", "), self.host)))
     }
 
     async fn release(&self, cx: &Context) -> Result<(), Failure> {
@@ -595,7 +623,11 @@ impl Action for ComposeUp {
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
         let host = cx.host(&self.host)?;
         // Noted first: after a crash all may be back in its place, and what was kept is gone.
-        let mut before = self.before(cx).await?;
+        let kept = self.ask(cx, KEPT).await?;
+        if kept.released {
+            return Err(let_go_of(cx, &format!("what {} was", self.title())));
+        }
+        let mut before = self.before(kept);
         match cx.noted("before") {
             Some(serde_json::Value::Object(noted)) if before.is_empty() => before = noted,
             _ => cx.note("before", before.clone()).await?,

@@ -15,7 +15,7 @@ use super::check_backups::{dataset_named, examine};
 use super::config_files::tried;
 use super::data_checks::{self, DataCheck};
 use super::data_kinds::{Wanted, restoration};
-use super::{Action, Bind, Context, Verb, Verified, host_named};
+use super::{Action, Bind, Context, Verb, Verified, host_named, let_go_of};
 use crate::codec;
 use crate::dataset::{Artifact, Progress, Restore, Stand, deliver};
 use crate::event::{Ask, AskKind};
@@ -480,6 +480,10 @@ impl Action for DatasetRestore {
         if let Some(kept) = cx.noted_text("kept") {
             verified = verified
                 .and("what was there before", format!("is kept as `{kept}`"))
+                .keeps(
+                    &format!("what was {live} on {} before (`{kept}`)", self.host),
+                    &cx.run,
+                )
                 .with("kept", kept);
         }
         let newest_at = newest
@@ -531,6 +535,18 @@ impl Action for DatasetRestore {
             return Ok(Vec::new());
         };
         let restoration = self.restoration(cx, &chosen.label).await?;
+        // What this step restored is live and what it kept is gone: taken back, nothing would be left.
+        if let Some(kept) = cx.noted_text("kept")
+            && restoration.stand().await? == Stand::Live
+            && restoration.kept(&kept).await?.is_none()
+        {
+            let what = format!(
+                "what was {} on {} (`{kept}`)",
+                restoration.live(),
+                self.host
+            );
+            return Err(let_go_of(cx, &what));
+        }
         restoration.swap_back(&mut Told(cx)).await?;
         restoration.drop_staged(&mut Told(cx)).await?;
         Ok(vec![Evidence::new(

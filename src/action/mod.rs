@@ -70,7 +70,8 @@ pub use services::{Secrets, Services};
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::kind::{Evidence, Failure, Finding, Observation, Open, Output};
+use crate::ids::RunId;
+use crate::kind::{Evidence, Failure, Finding, Observation, Open, Output, Reason};
 
 /// What a verify brings back when it agrees with the world.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +109,13 @@ impl Verified {
             until,
         });
         self
+    }
+
+    /// Adds that something of before is kept, for as long as nobody lets go of it.
+    #[must_use]
+    pub fn keeps(self, what: &str, run: &RunId) -> Self {
+        let words = format!("{what} is kept until `dr-plan release {}`", run.short());
+        self.leaves(words, None)
     }
 
     /// Adds a thing that was seen.
@@ -379,6 +387,16 @@ impl<T: Look> Action for T {
 }
 
 /// SHA-256 as sha256sum(1) writes it.
+/// There is no way back: what stood there before was let go of, or half of it was.
+fn let_go_of(cx: &Context, what: &str) -> Failure {
+    let run = cx.run.short();
+    let words = format!("{what} was let go of: nothing is taken back");
+    Failure::new(Reason::Refused, words).hint(format!(
+        "dr-plan release {run} ends what was begun; dr-plan undo {run} --leave {} takes back the rest",
+        cx.step
+    ))
+}
+
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     let digest = sha2::Sha256::digest(bytes);

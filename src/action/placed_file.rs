@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::host_job::{carry, look, running};
-use super::{Action, Bind, Context, Verified, host_named};
+use super::{Action, Bind, Context, Verified, host_named, let_go_of};
 use crate::dataset::VIEW;
 use crate::kind::{Evidence, Failure, Finding, Observation, Reason};
 use crate::problem::Problem;
@@ -98,6 +98,12 @@ const JUDGE: &str = r#"cd /; sh -eu -c "$DR_CHECK" </dev/null 2>&1"#;
 const KEEP: &str = r#"
 umask 077
 mkdir -p "$DR_KEEP"
+# What another run of ours had kept here was let go of: from now on something else is kept.
+if [ -e "$DR_KEEP.released" ]; then
+  rm -f "$DR_KEEP/done" "$DR_KEEP/previous"
+  sync -f "$DR_KEEP"
+  rm -f "$DR_KEEP.released"
+fi
 if [ ! -e "$DR_KEEP/done" ]; then
   if [ -e "$DR_TO" ]; then
     cp -a -- "$DR_TO" "$DR_KEEP/previous.part"
@@ -132,19 +138,37 @@ sync "$(dirname -- "$DR_TO")"
 rm -f -- "$DR_KEEP/staged" "$DR_KEEP/said" "$DR_KEEP/list"
 "#;
 
-/// Puts the kept file back, or takes ours away when nothing stood there. The mark goes first: with it, and without the kept
-/// file, a second look would take nothing for what stood there.
+/// Puts the kept file back, or takes ours away when nothing stood there. What is kept goes when its copy is whole and on the disk, and its
+/// mark goes first: with the mark, and without the kept file, a second look would take nothing for what stood there.
 const BACK: &str = r#"
+if [ -e "$DR_KEEP.released" ]; then echo "what stood at $DR_TO before was let go of"; exit 1; fi
 [ -e "$DR_KEEP/done" ] || exit 0
 rm -f -- "$DR_NEXT"
-if [ -e "$DR_KEEP/previous" ]; then cp -a -- "$DR_KEEP/previous" "$DR_TO.dr-back" && mv -f "$DR_TO.dr-back" "$DR_TO"; else rm -f -- "$DR_TO"; fi
+if [ -e "$DR_KEEP/previous" ]; then
+  dr_not() { rm -f -- "$DR_NEXT"; echo "$1: $DR_TO stays as it is, and what stood there before stays in $DR_KEEP/previous"; exit 1; }
+  cp -a -- "$DR_KEEP/previous" "$DR_NEXT" || dr_not "copying failed"
+  sync "$DR_NEXT" || dr_not "writing to the disk failed"
+  dr_was=$(sha256sum < "$DR_KEEP/previous")
+  dr_is=$(sha256sum < "$DR_NEXT")
+  [ "$dr_is" = "$dr_was" ] || dr_not "the copy is not what was kept"
+  mv -fT -- "$DR_NEXT" "$DR_TO"
+else
+  rm -f -- "$DR_TO"
+fi
+dr_folder=$(dirname -- "$DR_TO")
+if [ -d "$dr_folder" ]; then sync "$dr_folder"; fi
 sync -f "$DR_KEEP"
 rm -f "$DR_KEEP/done"
 rm -rf "$DR_KEEP"
 "#;
 
-/// What stood there before, as it lies in the kept folder: `unkept`, `absent`, or its hash.
+/// What stood there before, as it lies in the kept folder: `unkept`, `absent`, or its hash; `releasing` and `released` when it is half or
+/// wholly let go of.
 const KEPT: &str = r#"
+if [ -e "$DR_KEEP.released" ]; then
+  if [ -e "$DR_KEEP" ]; then echo releasing; else echo released; fi
+  exit 0
+fi
 [ -e "$DR_KEEP/done" ] || { echo unkept; exit 0; }
 [ -e "$DR_KEEP/previous" ] || { echo absent; exit 0; }
 sha256sum < "$DR_KEEP/previous" | cut -d ' ' -f 1
@@ -156,8 +180,13 @@ const NOW: &str = r#"
 sha256sum < "$DR_TO" | cut -d ' ' -f 1
 "#;
 
-/// Lets go of it, and of the note that it was kept: without the file, taking back would take ours away and leave nothing.
-const RELEASE: &str = r#"rm -f "$DR_KEEP/done"; sync -f "$DR_KEEP"; rm -rf "$DR_KEEP""#;
+/// Lets go of it. That it is so is on the disk before, and stays: without the file, taking back would take ours away and leave nothing.
+const RELEASE: &str = r#"
+: > "$DR_KEEP.released"
+sync -f "$DR_KEEP.released"
+rm -f "$DR_KEEP/done"
+rm -rf "$DR_KEEP"
+"#;
 
 const SOON: Duration = Duration::from_secs(120);
 /// A checker may read a large configuration.
@@ -313,7 +342,10 @@ impl Action for PlacedFile {
             }
             seen = seen.and(format!("`{}`", check.trim()), "lets it through");
         }
-        Ok(seen)
+        Ok(match self.kept(cx).await? {
+            Some(kept) => seen.keeps(&kept, &cx.run),
+            None => seen,
+        })
     }
 
     fn host(&self) -> Option<&str> {
@@ -323,7 +355,7 @@ impl Action for PlacedFile {
     async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
         let (to, host) = (&self.spot.to, &self.spot.host);
         Ok(match self.before(cx).await?.as_str() {
-            "unkept" | "absent" => None,
+            "unkept" | "absent" | "released" => None,
             _ => Some(format!("the file that was {to} on {host} before")),
         })
     }
@@ -335,6 +367,10 @@ impl Action for PlacedFile {
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
         // Noted first: after a crash the kept file may be back in its place already.
         let mut before = self.before(cx).await?;
+        if matches!(before.as_str(), "releasing" | "released") {
+            let (to, host) = (&self.spot.to, &self.spot.host);
+            return Err(let_go_of(cx, &format!("what stood at {to} on {host}")));
+        }
         match cx.noted_text("before") {
             Some(noted) if before == "unkept" => before = noted,
             _ => cx.note("before", before.clone()).await?,

@@ -13,6 +13,7 @@ use super::{Common, print, report, runtime};
 use crate::event::What;
 use crate::journal::RunFolder;
 use crate::kind::chain;
+use crate::report::progress;
 use crate::secret::Mask;
 use crate::state::{RunState, Status};
 use crate::units::duration;
@@ -72,17 +73,7 @@ fn table(state: &RunState, live: bool) -> String {
             Status::Doomed(cause) => format!("because of {cause}"),
             Status::LeftOut(why) => why.clone(),
             Status::Running if step.asking.is_some() => "waits for a person".into(),
-            Status::Running => match &step.progress {
-                Some((phase, done, Some(total), unit)) if unit == "bytes" => {
-                    format!(
-                        "{phase} {} of {}",
-                        crate::units::bytes(*done),
-                        crate::units::bytes(*total)
-                    )
-                }
-                Some((phase, ..)) => phase.clone(),
-                None => String::new(),
-            },
+            Status::Running => step.progress.as_ref().map(progress).unwrap_or_default(),
             _ => step.bound.title.clone(),
         };
         let took = step.took().map(duration).unwrap_or_default();

@@ -76,11 +76,12 @@ impl UndoRun {
         }
         if !self.yes {
             say(&text_of(&run.state, &steps, &leave));
-            if destroys(&run.state, &steps) {
-                say(
-                    "\nWhat was written to these servers and databases since then goes with them.\n",
-                );
-            }
+        }
+        // Also to those who have agreed beforehand: a log of theirs says then what was lost, and why.
+        if destroys(&run.state, &steps) {
+            say("\nWhat was written to these servers and databases since then goes with them.\n");
+        }
+        if !self.yes {
             agreed(run.word_to_agree())?;
         }
         let plan = run.state.header.plan_path.clone();

@@ -538,6 +538,16 @@ pub async fn release(
     };
     let what = match action.kept(&cx).await {
         Ok(Some(what)) => what,
+        // An earlier attempt did it, and nobody was left to say so.
+        Ok(None) if ledger.state(|state| state.back.releasing.contains(step)) => {
+            let evidence = vec![Evidence::new("what it kept of before", "is gone")];
+            let released = Back::Released {
+                step: step.clone(),
+                evidence: evidence.clone(),
+            };
+            ledger.record(What::Back(released)).await?;
+            return Ok(Ok(Some(evidence)));
+        }
         Ok(None) => return Ok(Ok(None)),
         Err(failure) => return Ok(Err(failure)),
     };

@@ -8,11 +8,11 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style as Paint};
 
 use super::model::Report;
-use super::words::{amount, clock, closing, mode, moment, plain, result, round, surety};
+use super::words::{clock, closing, mode, moment, plain, progress, result, round, surety};
 use crate::event::{Back, Event, Header, Mark, NOT_YET, RunResult, What};
 use crate::ids::StepId;
 use crate::kind::{Failure, Observation, Surety};
-use crate::state::{Reporter, RunState, StepState};
+use crate::state::{Progress, Reporter, RunState, StepState};
 use crate::units::duration;
 
 /// How much is shown.
@@ -185,20 +185,14 @@ impl Lines {
         self.write(&plain(&text));
     }
 
-    fn progress(&mut self, event: &Event, step: &StepId, phase: &str, what: &str) {
+    fn progress(&mut self, event: &Event, step: &StepId, now: &Progress) {
         let due = self.shown.get(step).is_none_or(|(last, at)| {
-            last != phase || event.ms < *at || event.ms - at >= PROGRESS_EVERY
+            *last != now.phase || event.ms < *at || event.ms - at >= PROGRESS_EVERY
         });
         if due {
             self.shown
-                .insert(step.clone(), (phase.to_string(), event.ms));
-            self.line(
-                event,
-                Some(step),
-                Tone::Faint,
-                "",
-                &format!("{phase} {what}"),
-            );
+                .insert(step.clone(), (now.phase.clone(), event.ms));
+            self.line(event, Some(step), Tone::Faint, "", &progress(now));
         }
     }
 
@@ -495,13 +489,11 @@ impl Lines {
                 "gone",
                 &format!("{resource}; {proof}"),
             ),
-            What::Progress {
-                step,
-                phase,
-                done,
-                total,
-                unit,
-            } => self.progress(event, step, phase, &amount(*done, *total, unit)),
+            What::Progress { step, .. } => {
+                if let Some(now) = state.step(step).and_then(|s| s.progress.as_ref()) {
+                    self.progress(event, step, now);
+                }
+            }
             What::Done { step, .. } => {
                 if let Some(step) = state.step(step) {
                     self.done(event, step);

@@ -26,4 +26,4 @@ pub use model::{
     Refusal, Report, Retried, Seconds, Status, StepReport, Warned,
 };
 pub use outlet::Outlet;
-pub use words::closing;
+pub use words::{closing, progress};

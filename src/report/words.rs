@@ -1,6 +1,7 @@
 //! Sentences that more than one face of a run uses: the terminal, the Markdown, the page.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -8,6 +9,7 @@ use super::model::{DatasetLoss, Recovery, Report, Seconds, Status, StillOpen};
 use crate::event::RunResult;
 use crate::ids::StepId;
 use crate::kind::Surety;
+use crate::state::Progress;
 use crate::units::{bytes, duration};
 
 /// Something that stays open, with when it settles by itself.
@@ -186,7 +188,7 @@ fn cause_of(cause: &StepId) -> String {
 }
 
 /// `12 of 40 tables (30%)`, `1.2 GiB of 3.0 GiB (40%)`.
-pub(super) fn amount(done: u64, total: Option<u64>, unit: &str) -> String {
+fn amount(done: u64, total: Option<u64>, unit: &str) -> String {
     let one = |count: u64| match unit {
         "bytes" => bytes(count),
         _ => count.to_string(),
@@ -203,6 +205,35 @@ pub(super) fn amount(done: u64, total: Option<u64>, unit: &str) -> String {
         // A phase that counts nothing: its name says it all.
         _ if done == 0 => String::new(),
         _ => format!("{}{unit}", one(done)),
+    }
+}
+
+/// How far a phase is, and about how long it will take: `restore 1.2 GiB of 3.4 GiB (35%), about 2m left`.
+pub fn progress(progress: &Progress) -> String {
+    let Progress {
+        phase,
+        done,
+        total,
+        unit,
+        ..
+    } = progress;
+    let mut text = format!("{phase} {}", amount(*done, *total, unit));
+    if let Some(left) = progress.left() {
+        let _ = write!(text, ", about {} left", about(left));
+    }
+    text.trim_end().to_string()
+}
+
+/// No more precise than a forecast can be: `40s`, `12m`, `1h20m`.
+fn about(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..55 => format!("{}s", (seconds / 5 + 1) * 5),
+        55..3570 => format!("{}m", (seconds + 30) / 60),
+        _ => {
+            let minutes = (seconds + 300) / 600 * 10;
+            format!("{}h{:02}m", minutes / 60, minutes % 60)
+        }
     }
 }
 
@@ -308,4 +339,26 @@ pub(super) fn counts(report: &Report) -> String {
         if all == 1 { "" } else { "s" },
         parts.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_is_no_more_precise_than_it_can_be() {
+        let said = |seconds| about(Duration::from_secs(seconds));
+        for (seconds, words) in [
+            (1, "5s"),
+            (37, "40s"),
+            (54, "55s"),
+            (55, "1m"),
+            (125, "2m"),
+            (3500, "58m"),
+            (3570, "1h00m"),
+            (4900, "1h20m"),
+        ] {
+            assert_eq!(said(seconds), words, "{seconds}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! How far a run is taken back, and what of it was let go of: the fold of [`crate::event::Back`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -34,6 +34,8 @@ pub struct WayBack {
     pub ended: bool,
     /// Why it stopped before.
     pub stopped: Option<String>,
+    /// The steps whose release was begun, whatever came of it.
+    pub releasing: BTreeSet<StepId>,
     /// What was let go of.
     pub released: BTreeMap<StepId, Vec<Evidence>>,
     /// The run that has taken over what this one made.
@@ -103,7 +105,9 @@ impl WayBack {
             Back::Stopped { why } => self.stopped = Some(why.clone()),
             Back::Ended => self.ended = true,
             Back::Releasing { step, attempt } => {
-                self.attempts.insert(step.clone(), (*attempt, true));
+                self.releasing.insert(step.clone());
+                // Never in doubt: a release that ended badly or died on its host is carried out anew, not read once more.
+                self.attempts.insert(step.clone(), (*attempt, false));
             }
             Back::Released { step, evidence } => {
                 self.end(step);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::transition;
-use super::{Answered, Newest, RunState, StateError, Status, between};
+use super::{Answered, Newest, Progress, RunState, StateError, Status, between};
 use crate::event::{Ask, Event, Mark, OnFailure, Was, What};
 use crate::ids::StepId;
 use crate::kind::Resource;
@@ -73,6 +73,8 @@ impl RunState {
             What::Intent { attempt, .. } => {
                 step.attempt = *attempt;
                 step.in_doubt = true;
+                // The time between two attempts says nothing about how fast the second one is.
+                step.progress = None;
                 self.take_up(at, event.at);
             }
             What::Note { key, value, .. } => {
@@ -95,7 +97,8 @@ impl RunState {
                 unit,
                 ..
             } => {
-                step.progress = Some((phase.clone(), *done, *total, unit.clone()));
+                let last = step.progress.take();
+                step.progress = Some(Progress::after(last, event.at, phase, *done, *total, unit));
             }
             What::Log { .. } => {}
             What::Retry {

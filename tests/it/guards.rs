@@ -7,6 +7,7 @@ mod cloud;
 mod config;
 mod files;
 mod gate;
+mod let_go;
 mod redis;
 mod render;
 mod restore;

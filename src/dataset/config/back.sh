@@ -2,10 +2,15 @@
 dr_alone
 case "$(dr_words_of_mark)" in
   "$DR_OURS "*' state=live' | "$DR_OURS "*' state=closing') ;;
+  "$DR_OURS "*' state=released') dr_fail refused 'what was there before was let go of (`dr-plan release`)' ;;
   '' | "$DR_OURS "*) dr_fact back already; exit 0 ;;
   *) dr_fail refused "the files were not put in place by this step: $(dr_words_of_mark)" ;;
 esac
-if [ ! -d "$dr_kept" ]; then dr_fail refused 'what was there before was let go of'; fi
+dr_lost() {
+  if [ ! -e "$dr_kept$1" ] && ! grep -qxF -e "$1" "$dr_absent" 2>/dev/null; then echo "$1"; fi
+}
+dr_wrong=$(dr_each dr_lost | head -n 1)
+if [ -n "$dr_wrong" ]; then dr_fail refused "what was $dr_wrong before is not kept any more: nothing is taken back"; fi
 dr_mark closing
 dr_back() {
   case "$(dr_stands_at "$1")" in

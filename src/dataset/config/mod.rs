@@ -31,17 +31,17 @@ case "$(dr_words_of_mark)" in
   *) dr_fail refused "what this step restored is in place: $(dr_words_of_mark)" ;;
 esac
 rm -f -- "$dr_state/mark"
-rm -rf -- "$dr_new" "$dr_work" "$dr_kept" "$dr_state/want" "$dr_state/want.new"
+rm -rf -- "$dr_new" "$dr_work" "$dr_kept" "$dr_absent" "$dr_state/want" "$dr_state/want.new"
 "#;
 
 /// Lets go of the old files.
 const RELEASE: &str = r#"
 dr_alone
 case "$(dr_words_of_mark)" in
-  "$DR_OURS "*' state=live') ;;
+  "$DR_OURS "*' state=live' | "$DR_OURS "*' state=released') ;;
   *) dr_fail refused "$dr_kept was not kept by this step: $(dr_words_of_mark)" ;;
 esac
-if [ -e "$dr_kept" ]; then rm -rf -- "$dr_kept"; dr_fact released now; else dr_fact released already; fi
+dr_let_go "$dr_kept"
 "#;
 
 const OBSERVE: &str = r#"
@@ -169,7 +169,7 @@ impl Restoration {
         if found == format!("{mark} state=closing") {
             return Stand::Closing;
         }
-        if found == format!("{mark} state=live") {
+        if found == format!("{mark} state=live") || found == format!("{mark} state=released") {
             return match files.iter().find(|(word, _)| *word != "ours") {
                 None => Stand::Live,
                 Some((_, path)) => Stand::Foreign {

@@ -2,6 +2,8 @@
 dr_work=$dr_state/work
 dr_new=$dr_state/new
 dr_kept=$dr_state/kept
+# The files that were not there before, by name: what is missing in the kept folder may have been lost from it.
+dr_absent=$dr_state/absent
 dr_tab=$(printf '\t')
 # dr_each COMMAND: for every file.
 dr_each() {

@@ -2,7 +2,7 @@
 dr_alone
 dr_progress swap 0 0
 case "$(dr_words_of_mark)" in
-  "$DR_MARK state=live")
+  "$DR_MARK state=live" | "$DR_MARK state=released")
     dr_fact swapped already
     exit 0 ;;
   "$DR_MARK state=closing") ;;
@@ -10,13 +10,17 @@ case "$(dr_words_of_mark)" in
     dr_may_replace
     rm -rf -- "$dr_kept"
     mkdir -m 700 -- "$dr_kept"
+    : >"$dr_absent.new"
     dr_keep() {
       if [ -e "$1" ]; then
         mkdir -p -- "$dr_kept${1%/*}"
         cp -a -- "$1" "$dr_kept$1"
+      else
+        printf '%s\n' "$1" >>"$dr_absent.new"
       fi
     }
     dr_each dr_keep
+    mv -f -- "$dr_absent.new" "$dr_absent"
     sync -f "$dr_state"
     dr_mark closing ;;
   *) dr_fail refused "what is staged is not ready: $(dr_words_of_mark)" ;;

@@ -2,6 +2,7 @@
 dr_alone
 case "$(dr_words_of_mark)" in
   "$DR_OURS "*' state=live' | "$DR_OURS "*' state=closing') ;;
+  "$DR_OURS "*' state=released') dr_fail refused 'what was there before was let go of (`dr-plan release`)' ;;
   '' | "$DR_OURS "*) dr_fact back already; exit 0 ;;
   *) dr_fail refused "$DR_PATH was not put in place by this step: $(dr_words_of_mark)" ;;
 esac

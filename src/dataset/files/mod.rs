@@ -37,10 +37,10 @@ rm -f -- "$dr_state/mark" "$dr_state/root" "$dr_state/tree"
 const RELEASE: &str = r#"
 dr_alone
 case "$(dr_words_of_mark)" in
-  "$DR_OURS "*' state=live') ;;
+  "$DR_OURS "*' state=live' | "$DR_OURS "*' state=released') ;;
   *) dr_fail refused "$dr_kept was not kept by this step: $(dr_words_of_mark)" ;;
 esac
-if [ -e "$dr_kept" ]; then rm -rf -- "$dr_kept"; dr_fact released now; else dr_fact released already; fi
+dr_let_go "$dr_kept"
 "#;
 
 const OBSERVE: &str = r#"
@@ -151,7 +151,7 @@ impl Restoration {
         if found == format!("{mark} state=closing") {
             return Ok(Stand::Closing);
         }
-        if found == format!("{mark} state=live") {
+        if found == format!("{mark} state=live") || found == format!("{mark} state=released") {
             return match path {
                 "ours" => Ok(Stand::Live),
                 _ => foreign(format!(

@@ -2,7 +2,7 @@
 dr_alone
 dr_progress swap 0 0
 case "$(dr_words_of_mark)" in
-  "$DR_MARK state=live")
+  "$DR_MARK state=live" | "$DR_MARK state=released")
     dr_fact swapped already
     exit 0 ;;
   "$DR_MARK state=closing") ;;

@@ -30,7 +30,7 @@ const DROP: &str = r#"
 dr_alone
 if ! dr_recall || [ ! -e "$dr_work" ]; then exit 0; fi
 case "$(dr_words_of_mark "$dr_work/mark")" in
-  "$DR_OURS "*' state=live' | "$DR_OURS "*' state=closing') dr_fail refused "$dr_work belongs to what is live" ;;
+  "$DR_OURS "*' state=live' | "$DR_OURS "*' state=closing' | "$DR_OURS "*' state=released') dr_fail refused "$dr_work belongs to what is live" ;;
   "$DR_OURS "*) ;;
   *) dr_fail refused "$dr_work was not made by this step: $(dr_words_of_mark "$dr_work/mark")" ;;
 esac
@@ -39,14 +39,17 @@ dr_scratch_end
 rm -rf -- "$dr_work"
 "#;
 
-/// Lets go of the old data.
+/// Lets go of the old data. That it is so is on the disk before the first file of it goes, and the mark goes last: half of the old data must
+/// never be put back for the whole.
 const RELEASE: &str = r#"
 dr_alone
 if ! dr_recall || [ ! -e "$dr_work" ]; then dr_fact released already; exit 0; fi
 case "$(dr_words_of_mark "$dr_work/mark")" in
-  "$DR_OURS "*' state=live') ;;
+  "$DR_OURS "*' state=live' | "$DR_OURS "*' state=released') ;;
   *) dr_fail refused "$dr_work was not kept by this step: $(dr_words_of_mark "$dr_work/mark")" ;;
 esac
+dr_mark released
+find "$dr_work" -mindepth 1 -maxdepth 1 ! -name mark -exec rm -rf -- {} +
 rm -rf -- "$dr_work"
 dr_fact released now
 "#;

@@ -79,9 +79,10 @@ dr_recall() {
 dr_words_of_mark() { head -n 1 "$1" 2>/dev/null || :; }
 # dr_mark STATE: what stands in the work folder, and whose it is.
 dr_mark() {
-  printf '%s state=%s\n' "$DR_MARK" "$1" >"$dr_work/mark.new"
-  mv -f -- "$dr_work/mark.new" "$dr_work/mark"
-  sync -f "$dr_work"
+  # One chain: where nothing ends a script by itself, half a mark must not take the place of a whole one.
+  printf '%s state=%s\n' "$DR_MARK" "$1" >"$dr_work/mark.new" &&
+    mv -f -- "$dr_work/mark.new" "$dr_work/mark" &&
+    sync -f "$dr_work"
 }
 # One part of a restore at a time, whatever attempt it belongs to. (fd 9 belongs to whoever keeps this job.)
 dr_alone() {
@@ -222,16 +223,25 @@ dr_set_aside() {
   done
   mv -- "$1" "$dr_to"
 }
-# dr_put_back: the restored data is staged again, with whatever was written into it since; what was kept is live again.
+# dr_put_back: the restored data is staged again, with whatever was written into it since; what was kept is live again. Status 1, and nothing
+# further is moved, when something does not come about: a clean-up goes on after errors.
 dr_put_back() {
   case "$(dr_words_of_mark "$dr_here/dr-plan.mark")" in
-    "$DR_OURS "*) if [ ! -e "$dr_staged/$dr_appenddir" ]; then mkdir -p -- "$dr_staged"; mv -- "$dr_here" "$dr_staged/$dr_appenddir"; fi ;;
+    "$DR_OURS "*)
+      if [ ! -e "$dr_staged/$dr_appenddir" ]; then
+        mkdir -p -- "$dr_staged" || return 1
+        mv -T -- "$dr_here" "$dr_staged/$dr_appenddir" || return 1
+      fi ;;
   esac
   if [ -e "$dr_kept/$dr_appenddir" ]; then
     # Nothing of ours: a server that was started in between made it.
-    if [ -e "$dr_here" ]; then rm -rf -- "$dr_work/between"; mkdir -- "$dr_work/between"; mv -- "$dr_here" "$dr_work/between/"; fi
-    mv -- "$dr_kept/$dr_appenddir" "$dr_here"
+    if [ -e "$dr_here" ]; then
+      rm -rf -- "$dr_work/between" || return 1
+      mkdir -- "$dr_work/between" || return 1
+      mv -- "$dr_here" "$dr_work/between/" || return 1
+    fi
+    mv -T -- "$dr_kept/$dr_appenddir" "$dr_here" || return 1
   fi
-  if [ -e "$dr_kept/$dr_dbfilename" ]; then mv -f -- "$dr_kept/$dr_dbfilename" "$dr_dir/$dr_dbfilename"; fi
+  if [ -e "$dr_kept/$dr_dbfilename" ]; then mv -f -- "$dr_kept/$dr_dbfilename" "$dr_dir/$dr_dbfilename" || return 1; fi
   sync -f "$dr_dir"
 }

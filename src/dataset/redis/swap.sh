@@ -9,7 +9,7 @@ dr_recall || dr_fail refused 'nothing was staged by this step here'
 dr_state_now=$(dr_words_of_mark "$dr_work/mark")
 dr_live=$(dr_words_of_mark "$dr_here/dr-plan.mark")
 case "$dr_state_now" in
-  "$DR_MARK state=live")
+  "$DR_MARK state=live" | "$DR_MARK state=released")
     dr_fact swapped already
     exit 0 ;;
   "$DR_MARK state=closing") ;;
@@ -28,8 +28,10 @@ dr_give_up() {
   # Only a failure takes it back; a crash leaves it marked, and the next call goes on.
   if [ "$dr_swapped" = 0 ]; then
     systemctl stop "$DR_SERVICE" >/dev/null 2>&1 || :
-    dr_put_back
-    if systemctl start "$DR_SERVICE" >/dev/null 2>&1; then dr_mark ready; fi
+    if ! dr_put_back; then
+      # Started half way, the server would begin empty files of its own.
+      dr_note "the old data could not be put back: $DR_SERVICE stays stopped, and what was there before is in $dr_kept"
+    elif systemctl start "$DR_SERVICE" >/dev/null 2>&1; then dr_mark ready; fi
   fi
 }
 dr_at_end dr_give_up

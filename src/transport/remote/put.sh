@@ -24,6 +24,12 @@ if [ -n "$DR_KEEP" ]; then
   # What an earlier sender left behind may be here still. Of two, the one that comes second must not keep our own file as the old one.
   exec 7>>"$DR_KEEP/lock"
   flock -w 20 7 || { echo "another sender has held $DR_KEEP/lock for 20 s" >&2; exit 75; }
+  # What was kept here before was let go of: from now on something else is kept.
+  if [ -e "$DR_KEEP.released" ]; then
+    rm -f -- "$DR_KEEP/done" "$DR_KEEP/previous"
+    sync -f "$DR_KEEP"
+    rm -f -- "$DR_KEEP.released"
+  fi
   if [ ! -e "$DR_KEEP/done" ]; then
     if [ -e "$DR_TO" ]; then
       cp -a -- "$DR_TO" "$DR_KEEP/previous.part"

@@ -327,10 +327,32 @@ lines'; truncate -s 2M deep/holes; chown 33:44 deep/er/large; chmod 2711 deep; \
         std::fs::read(bench.live().join("since")).unwrap(),
         b"written since"
     );
-    two.release(&mut Silent).await.unwrap();
-    assert!(!Path::new(&kept).exists());
-    let three = bench.restoration(4, &artifact.label, true);
+
+    // A release that is cut short, as it leaves things: half of what was there before is never put back for the whole.
+    let mark = bench.folder.path().join("state/mark");
+    let words = std::fs::read_to_string(&mark).unwrap();
+    std::fs::write(&mark, words.replace("state=live", "state=released")).unwrap();
+    let gone = format!("{kept}.gone");
+    std::fs::rename(&kept, &gone).unwrap();
+    std::fs::remove_file(Path::new(&gone).join("precious")).unwrap();
+    let live = list(&bench.live());
+    let half = bench.restoration(4, &artifact.label, true);
+    assert_eq!(half.stand().await.unwrap(), Stand::Live);
+    let refused = half.swap_back(&mut Silent).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Refused, "{refused}");
+    assert!(refused.message.contains("let go of"), "{refused}");
+    assert_eq!(list(&bench.live()), live);
+    assert!(half.kept(&kept).await.unwrap().is_some());
+    half.release(&mut Silent).await.unwrap();
+    assert!(!Path::new(&kept).exists() && !Path::new(&gone).exists());
+    assert_eq!(half.kept(&kept).await.unwrap(), None);
+
+    let three = bench.restoration(5, &artifact.label, true);
     assert_eq!(three.stand().await.unwrap(), Stand::Live);
+    three.swap(&mut Silent).await.unwrap();
+    let refused = three.swap_back(&mut Silent).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Refused, "{refused}");
+    assert_eq!(list(&bench.live()), live);
     // Somebody else's folder in its place is not taken for ours.
     std::fs::rename(bench.live(), bench.folder.path().join("srv/away")).unwrap();
     std::fs::create_dir(bench.live()).unwrap();

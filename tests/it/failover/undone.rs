@@ -174,9 +174,28 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
         "new\nfresh"
     );
 
-    // One step, then the rest.
+    // What is kept stands in the report for as long as it is: the fresh file had nothing before it.
+    let open = |shop: &Shop| {
+        let report = shop.report();
+        let all = report["still_open"].as_array().unwrap().iter();
+        let kept = all.filter(|one| one["what"].as_str().unwrap().contains("is kept until"));
+        let mut steps: Vec<String> = kept
+            .map(|one| {
+                let what = one["what"].as_str().unwrap();
+                assert!(what.contains("dr-plan release"), "{what}");
+                one["step"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        steps.sort();
+        steps
+    };
+    assert_eq!(open(&shop), ["note", "restore"]);
+
+    // One step, then the rest. Whoever agreed beforehand is warned as well.
     shop.do_it(&["undo", "last", "restore", "--yes"])
-        .ended(0, &shop);
+        .ended(0, &shop)
+        .says("What was written to these servers and databases since then goes with them.");
+    assert_eq!(open(&shop), ["note"]);
     assert_eq!(shop.ask_source(FINGERPRINT), fingerprint);
     assert_eq!(databases(&shop), ["postgres", "shop"]);
     assert_eq!(on_web(&shop, "cat /etc/shop/note"), "new");
@@ -202,6 +221,7 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
         .ended(0, &shop)
         .says("is gone");
     assert_eq!(databases(&shop), ["postgres", "shop"]);
+    assert_eq!(open(&shop), [""; 0]);
     assert_ne!(shop.ask_source(FINGERPRINT), fingerprint);
     assert_eq!(
         on_web(
@@ -242,6 +262,18 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
     shop.do_it(&["release", "last", "--yes", "--not-met"])
         .ended(0, &shop);
     assert_eq!(databases(&shop), ["postgres", "shop"]);
+
+    // The old database is gone, and nobody was left to say so: the restored one is not taken away as well.
+    shop.do_it(&run).ended(4, &shop);
+    let live = shop.ask_source(FINGERPRINT);
+    let kept = databases(&shop)
+        .into_iter()
+        .find(|name| name.contains("_pre_"));
+    shop.ask_source(&format!("drop database {}", kept.unwrap()));
+    shop.do_it(&["undo", "last", "restore", "--yes"])
+        .ended(4, &shop)
+        .says("was let go of: nothing is taken back");
+    assert_eq!(shop.ask_source(FINGERPRINT), live);
 }
 
 #[test]

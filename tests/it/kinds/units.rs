@@ -158,6 +158,25 @@ fn units_that_stood_there_before_come_back_as_they_were() {
     assert!(matches!(ran.code, Some(0 | 8)), "{}", ran.said());
     let web = "shop-web-1";
     assert_eq!(shop.on(web, "cat /srv/clock"), "new\n");
+    let report = ran.report();
+    let open = report["still_open"].as_array().unwrap();
+    let kept = open.iter().filter(|one| {
+        let what = one["what"].as_str().unwrap();
+        what.contains("/etc/clock/clock.conf") && what.contains("is kept until `dr-plan release")
+    });
+    assert_eq!(kept.count(), 1, "{open:#?}");
+    // A release was begun: whatever of it came about, half of the old files do not come back.
+    let mark = format!("/var/lib/dr-plan/{}/app.kept.released", ran.id());
+    shop.on(web, &format!("touch {mark}"));
+    let said = shop
+        .dr(&["undo", ran.id(), "app", "--yes"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(said.status.code(), Some(4), "{text}");
+    assert!(text.contains("was let go of"), "{text}");
+    assert_eq!(shop.on(web, "cat /srv/clock"), "new\n");
+    shop.on(web, &format!("rm {mark}"));
     // Killed when all is back and nobody has looked.
     for words in [&["--inject", "crash-after:app"][..], &[]] {
         let said = shop
