@@ -12,6 +12,7 @@ mod unread;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,13 +198,11 @@ impl Program {
                 index: &index,
                 actions: &judged,
                 made: &made.keys().cloned().collect(),
+                made_at: &addresses(made.values().filter_map(|at| samples.get(at))),
                 health: &health,
             };
             probes = case.judge(&mut problems);
-            moving.extend((0..all.len()).filter(|at| {
-                let moves = judged[*at].as_ref().map(|bound| bound.action.moves());
-                all[*at].enabled && moves.is_some_and(|moves| !moves.is_empty())
-            }));
+            moving.extend((0..all.len()).filter(|at| case.leads_to_new(*at)));
         }
         drop(judged);
         unread::without_consequences(&mut problems, &all, &health_references, &unknown);
@@ -456,7 +455,9 @@ fn to_judge<'a>(
 ) -> BoundAction<'a> {
     let values = scope.for_references(&step.references);
     let args = args::node(step);
-    let verify = step.verify.iter().filter(|_| !kind.takes_verify);
+    // Questions to the data are put to the copy that the step makes; all else may be aimed anywhere.
+    let own = |check: &&Check| kind.takes_verify && !checked::is_check(&check.kind);
+    let verify = step.verify.iter().filter(|check| !own(check));
     BoundAction {
         kind,
         args: crate::template::fill(&args, &values).unwrap_or(args),
@@ -483,6 +484,13 @@ fn check_to_judge<'a>(
         with: crate::template::fill(&check.with, &values).ok()?,
         action,
     })
+}
+
+/// The sample addresses of servers.
+fn addresses<'a>(samples: impl Iterator<Item = &'a Output>) -> BTreeSet<IpAddr> {
+    let fields = samples.flat_map(|sample| [sample.get("ipv4"), sample.get("ipv6")]);
+    let texts = fields.flatten().filter_map(|value| value.as_str());
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 /// Tries the health checks, and adds the files that they read. What they refer to.

@@ -25,7 +25,7 @@ use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Open, Output,
 pub use back::{Return, WayBack};
 pub use progress::Progress;
 pub use reporter::Reporter;
-pub use verdict::{judge, judge_so_far};
+pub use verdict::{is_deleted, judge, judge_so_far};
 
 use transition::{Stand, Transitions};
 

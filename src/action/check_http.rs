@@ -138,8 +138,8 @@ pub(super) async fn ask(
 ) -> Result<Page, Failure> {
     let parsed = check_url(url).map_err(|why| Failure::new(Reason::Other, why))?;
     let led = cx
-        .services
-        .leads(at.unwrap_or_else(|| parsed.host_str().unwrap_or_default()))?;
+        .leads(at.unwrap_or_else(|| parsed.host_str().unwrap_or_default()))
+        .await?;
     let leads_to = led.map(|ip| ip.to_string());
     let at = leads_to.as_deref().or(at);
     let client = if at.is_none() && trust.is_none() {

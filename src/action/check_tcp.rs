@@ -58,7 +58,7 @@ impl Look for CheckTcp {
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
-        let led = cx.services.leads(&self.address)?.map(|ip| ip.to_string());
+        let led = cx.leads(&self.address).await?.map(|ip| ip.to_string());
         let address = led.as_deref().unwrap_or(&self.address);
         let connect = tokio::net::TcpStream::connect((address, self.port));
         let open = tokio::time::timeout(Duration::from_secs(3), connect).await;

@@ -108,7 +108,7 @@ impl Look for CheckTls {
     }
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
-        let led = cx.services.leads(self.at.as_ref().unwrap_or(&self.name))?;
+        let led = cx.leads(self.at.as_ref().unwrap_or(&self.name)).await?;
         let question = TlsQuestion {
             name: self.name.clone(),
             at: led.or_else(|| self.at.as_ref().and_then(|at| at.parse().ok())),

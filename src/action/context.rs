@@ -93,6 +93,8 @@ pub struct Context {
     pub person: Arc<dyn Person>,
     /// What the run has come to so far, in a few lines, for messages.
     pub story: String,
+    /// The step is only looked at: what it sees decides nothing, so what stands may be asked.
+    pub probe: bool,
     /// What this step noted, also before a crash.
     pub notes: StepNotes,
 }

@@ -13,7 +13,7 @@ use super::ask_dns;
 use super::check_dns::answers;
 use super::dns_names::{Wanted, account_of, wanted_records};
 use super::gate::Gate;
-use super::{Action, Bind, Context, Move, MovedTo, Verb, Verified, probed};
+use super::{Action, Asked, Bind, Context, Move, MovedTo, Verb, Verified, probed};
 use crate::clock::Timestamp;
 use crate::dns::{Dns, RecordSet, Swap, halfway};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Undo};
@@ -368,6 +368,10 @@ impl Action for DnsSwitch {
                 .with("stale_seconds", ttl);
         }
         Ok(seen)
+    }
+
+    fn decides(&self) -> Vec<Asked> {
+        self.gate.asks()
     }
 
     fn moves(&self) -> Vec<Move> {

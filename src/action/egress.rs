@@ -3,14 +3,13 @@
 //! else out, also after a reboot, and counts what was tried.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::egress_rules::{Dropped, counted, fingerprint, is_closed};
 use super::host_job::carry;
 use super::{Context, Verified};
 use crate::kind::{Failure, Finding, Reason};
@@ -25,22 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The rule of one drill, shared by all its servers.
 pub struct Egress {
-    /// Stores, and what the plan allows.
+    /// What the plan allows, to everything on them.
     open: Vec<Socket>,
+    /// Where backups lie: for our own fetching only. What is restored may know how to write there, or how to prune.
+    stores: Vec<Socket>,
     /// The run's servers that are closed, by name, with their addresses. Held while one is added: every server must learn of every
     /// other, and two that are made at the same time would each miss the other.
     peers: Mutex<BTreeMap<String, Vec<IpAddr>>>,
-}
-
-/// What a server kept from leaving.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dropped {
-    /// The rules were still there when they were asked.
-    pub closed: bool,
-    /// Packets.
-    pub packets: u64,
-    /// Where to, each with its packets, the most first: `192.0.2.7 tcp 25`.
-    pub tried: Vec<(String, u64)>,
 }
 
 /// Writes the rules, loads them, and sees to it that they are loaded before the network at every boot. Values are addresses and
@@ -63,14 +53,21 @@ for file in /run/systemd/resolve/resolv.conf /etc/resolv.conf; do
     esac
   done < "$file"
 done
-open4= open6=
-for one in $DR_OPEN; do
-  address=${one%/*} port=${one##*/}
-  case "$address" in
-    *:*) open6="$open6${open6:+, }$address . $port" ;;
-    *) open4="$open4${open4:+, }$address . $port" ;;
-  esac
-done
+# pairs 4|6 PLACES: those of one family, as nft writes them.
+pairs() {
+  all=
+  for one in $2; do
+    address=${one%/*} port=${one##*/} family=4
+    case "$address" in *:*) family=6 ;; esac
+    [ "$family" = "$1" ] || continue
+    all="$all${all:+, }$address . $port"
+  done
+  list "$all"
+}
+# Ports that no program is given by chance, whatever range the restored settings name: those of our own fetching.
+mkdir -p /etc/sysctl.d
+echo "net.ipv4.ip_local_reserved_ports = $DR_FETCH" > /etc/sysctl.d/99-dr-plan-drill.conf
+echo "$DR_FETCH" > /proc/sys/net/ipv4/ip_local_reserved_ports || echo "the ports of our own fetching cannot be reserved here"
 cat > "$folder/drill.nft.new" <<END
 table inet dr_plan_drill {}
 delete table inet dr_plan_drill
@@ -82,10 +79,16 @@ $(list "$dns4")
 $(list "$dns6")
   }
   set open4 { type ipv4_addr . inet_service
-$(list "$open4")
+$(pairs 4 "$DR_OPEN")
   }
   set open6 { type ipv6_addr . inet_service
-$(list "$open6")
+$(pairs 6 "$DR_OPEN")
+  }
+  set stores4 { type ipv4_addr . inet_service
+$(pairs 4 "$DR_STORES")
+  }
+  set stores6 { type ipv6_addr . inet_service
+$(pairs 6 "$DR_STORES")
   }
   set peers4 { type ipv4_addr; }
   set peers6 { type ipv6_addr; }
@@ -103,6 +106,8 @@ $(list "$open6")
     ip6 daddr @peers6 accept
     ip daddr . tcp dport @open4 accept
     ip6 daddr . tcp dport @open6 accept
+    tcp sport $DR_FETCH ip daddr . tcp dport @stores4 accept
+    tcp sport $DR_FETCH ip6 daddr . tcp dport @stores6 accept
     # What a machine needs to keep its own address, and what a cloud tells it of itself: nobody else is there.
     udp sport 68 udp dport 67 accept
     udp sport 546 udp dport 547 accept
@@ -130,6 +135,8 @@ Description=Keeps this server of a drill from reaching the world
 DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target
+# It begins with an empty table, ours with it.
+After=nftables.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
@@ -170,23 +177,43 @@ sync -f "$folder"
 const ENABLE: &str = r#"
 systemctl daemon-reload
 systemctl enable dr-plan-drill.service
+# A machine that loses its power now must come back closed.
+sync -f /etc/systemd/system
 "#;
+
+/// Ports of our own fetching (`codec/fetch.sh` takes them where the unit of a drill is there). Above those that Linux gives to
+/// programs (32768 to 60999), and reserved besides.
+const FETCH: &str = "61000-65535";
 
 const SHOW: &str = r#"
 nft -j list table inet dr_plan_drill
 "#;
 
+const ENABLED: &str = r#"
+systemctl is-enabled --quiet dr-plan-drill.service
+"#;
+
 impl Egress {
     /// `peers`: servers of the run that were closed before this process.
-    pub fn new(open: Vec<Socket>, peers: BTreeMap<String, Vec<IpAddr>>) -> Self {
+    pub fn new(
+        open: Vec<Socket>,
+        stores: Vec<Socket>,
+        peers: BTreeMap<String, Vec<IpAddr>>,
+    ) -> Self {
         Self {
             open,
+            stores,
             peers: Mutex::new(peers),
         }
     }
 
     fn words(&self) -> String {
-        let all: Vec<String> = self.open.iter().map(ToString::to_string).collect();
+        let open = self.open.iter().map(ToString::to_string);
+        let stores = self
+            .stores
+            .iter()
+            .map(|store| format!("{store} (for our own fetching)"));
+        let all: Vec<String> = open.chain(stores).collect();
         match all.is_empty() {
             true => "resolvers and the drill's own servers".into(),
             false => all.join(", "),
@@ -194,9 +221,9 @@ impl Egress {
     }
 
     /// `address/port` of all that may be reached. A name that cannot be resolved is not reached either, and this is said.
-    async fn addresses(&self) -> Result<String, Failure> {
+    async fn addresses(sockets: &[Socket]) -> Result<String, Failure> {
         let mut all = BTreeSet::new();
-        for socket in &self.open {
+        for socket in sockets {
             let found = match socket.host.parse::<IpAddr>() {
                 Ok(address) => vec![address],
                 Err(_) => resolve::resolve(&socket.host, Duration::from_secs(10))
@@ -217,7 +244,8 @@ pub(super) async fn check(cx: &Context) -> Result<Option<Finding>, Failure> {
     let Some(egress) = &cx.services.rehearsal.egress else {
         return Ok(None);
     };
-    egress.addresses().await?;
+    Egress::addresses(&egress.open).await?;
+    Egress::addresses(&egress.stores).await?;
     Ok(Some(Finding::verified(format!(
         "what leaves it will be closed but for {}",
         egress.words()
@@ -229,7 +257,8 @@ pub(super) async fn close(cx: &Context, name: &str, addresses: Vec<IpAddr>) -> R
     let Some(egress) = &cx.services.rehearsal.egress else {
         return Ok(());
     };
-    let open = egress.addresses().await?;
+    let open = Egress::addresses(&egress.open).await?;
+    let stores = Egress::addresses(&egress.stores).await?;
     cx.log(format!("open for this server: {}", egress.words()));
     let mut peers = egress.peers.lock().await;
     let mut all = peers.clone();
@@ -240,6 +269,8 @@ pub(super) async fn close(cx: &Context, name: &str, addresses: Vec<IpAddr>) -> R
     let script = format!("{CLOSE}{PEERS}{ENABLE}");
     let script = Script::new(script)
         .value("OPEN", open)
+        .value("STORES", stores)
+        .value("FETCH", FETCH)
         .value("SSH", cx.services.inventory.ssh.port.to_string())
         .value("PEERS", known.clone());
     carry(cx, &host, Some("egress"), &script, PATIENCE)
@@ -251,6 +282,11 @@ pub(super) async fn close(cx: &Context, name: &str, addresses: Vec<IpAddr>) -> R
             .await
             .map_err(|failure| failure.at(format!("making {name} known to {other}")))?;
     }
+    // What was loaded just now is what must hold at every look from here on.
+    let loaded = show(&*host).await?.filter(is_closed);
+    let loaded = loaded.ok_or_else(|| open_now(name))?;
+    cx.note("egress_rules", fingerprint(&loaded)).await?;
+    // Only with this note it is closed: before it, others may not know it.
     let told: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     cx.note("egress", told).await?;
     *peers = all;
@@ -266,23 +302,36 @@ pub(super) async fn verify(
     if cx.services.rehearsal.egress.is_none() {
         return Ok(verified);
     }
-    let rules = show(&*cx.host(name)?).await?;
-    match rules {
-        Some(rules) if is_closed(&rules) => Ok(verified.and(
-            format!("what leaves {name}"),
-            "is closed but for stores, resolvers, the drill's own servers and what the plan allows",
-        )),
-        _ => Err(Failure::new(
-            Reason::Verify,
-            format!("{name} does not keep what it sends within the drill"),
-        )),
+    let loaded = cx.noted_text("egress_rules");
+    let (Some(_), Some(loaded)) = (cx.noted("egress"), loaded) else {
+        let words = format!("closing {name} did not come to its end");
+        return Err(Failure::new(Reason::Verify, words));
+    };
+    let host = cx.host(name)?;
+    let rules = show(&*host).await?;
+    if !rules.is_some_and(|rules| counted(&rules, Some(&loaded)).closed) {
+        return Err(open_now(name));
     }
+    let asks = Script::new(ENABLED);
+    if !host.leashed(&asks, Duration::from_secs(30)).await?.ok() {
+        let words = format!("{name} would be open after a reboot: its unit is not enabled");
+        return Err(Failure::new(Reason::Verify, words));
+    }
+    Ok(verified.and(
+        format!("what leaves {name}"),
+        "is closed but for fetching from stores, resolvers, the drill's own servers and what the plan allows",
+    ))
 }
 
-/// What a host has kept from leaving.
-pub async fn dropped(host: &dyn Transport) -> Result<Dropped, Failure> {
+fn open_now(name: &str) -> Failure {
+    let words = format!("{name} does not keep what it sends within the drill");
+    Failure::new(Reason::Verify, words)
+}
+
+/// What a host has kept from leaving. `loaded`: the fingerprint of its rules when they were loaded.
+pub async fn dropped(host: &dyn Transport, loaded: Option<&str>) -> Result<Dropped, Failure> {
     Ok(match show(host).await? {
-        Some(rules) => counted(&rules),
+        Some(rules) => counted(&rules, loaded),
         None => Dropped {
             closed: false,
             packets: 0,
@@ -308,114 +357,4 @@ async fn show(host: &dyn Transport) -> Result<Option<Value>, Failure> {
     serde_json::from_str(&answer.stdout)
         .map(Some)
         .map_err(|error| Failure::from_error(Reason::Verify, "reading what nft shows", &error))
-}
-
-fn objects<'a>(rules: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-    let all = rules["nftables"].as_array().into_iter().flatten();
-    all.filter_map(move |one| one.get(kind))
-}
-
-/// Both ways out end in a drop, and are judged by our rules.
-fn is_closed(rules: &Value) -> bool {
-    let both = ["output", "forward"].iter().all(|name| {
-        objects(rules, "chain").any(|chain| {
-            chain["name"] == *name && chain["hook"] == *name && chain["policy"] == "drop"
-        })
-    });
-    // The last word of the rules is no: nobody has put an accept of everything before it.
-    let open = objects(rules, "rule").any(|rule| {
-        let said = rule["expr"].as_array();
-        said.is_some_and(|said| said.len() == 1 && said[0].get("accept").is_some())
-    });
-    both && !open
-}
-
-fn counted(rules: &Value) -> Dropped {
-    let mut tried: Vec<(String, u64)> = Vec::new();
-    for set in objects(rules, "set") {
-        let name = set["name"].as_str().unwrap_or_default();
-        if !name.starts_with("tried") {
-            continue;
-        }
-        for one in set["elem"].as_array().into_iter().flatten() {
-            let mut place = String::new();
-            for part in one["elem"]["val"]["concat"]
-                .as_array()
-                .into_iter()
-                .flatten()
-            {
-                let between = if place.is_empty() { "" } else { " " };
-                let _ = match part.as_str() {
-                    Some(text) => write!(place, "{between}{text}"),
-                    None => write!(place, "{between}{part}"),
-                };
-            }
-            let packets = one["elem"]["counter"]["packets"].as_u64();
-            tried.push((place, packets.unwrap_or_default()));
-        }
-    }
-    tried.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
-    let counter = objects(rules, "counter").find(|counter| counter["name"] == "dropped");
-    Dropped {
-        closed: is_closed(rules),
-        packets: counter
-            .and_then(|counter| counter["packets"].as_u64())
-            .unwrap_or_default(),
-        tried,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHOWN: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}},
-        {"counter": {"name": "dropped", "packets": 6, "bytes": 400}},
-        {"set": {"name": "tried4", "elem": [
-            {"elem": {"val": {"concat": ["198.18.1.9", "udp", 53]}, "counter": {"packets": 1, "bytes": 60}}},
-            {"elem": {"val": {"concat": ["198.18.1.9", "tcp", 25]}, "counter": {"packets": 4, "bytes": 240}}}]}},
-        {"set": {"name": "tried6"}},
-        {"chain": {"name": "judge"}},
-        {"chain": {"name": "output", "hook": "output", "policy": "drop"}},
-        {"chain": {"name": "forward", "hook": "forward", "policy": "drop"}},
-        {"rule": {"chain": "judge", "expr": [{"match": {}}, {"accept": null}]}},
-        {"rule": {"chain": "output", "expr": [{"jump": {"target": "judge"}}]}}]}"#;
-
-    #[test]
-    fn what_was_tried_is_counted_for_each_place() {
-        let found = counted(&serde_json::from_str(SHOWN).unwrap());
-        assert_eq!(
-            found,
-            Dropped {
-                closed: true,
-                packets: 6,
-                tried: vec![
-                    ("198.18.1.9 tcp 25".into(), 4),
-                    ("198.18.1.9 udp 53".into(), 1)
-                ],
-            }
-        );
-    }
-
-    #[test]
-    fn rules_that_let_everything_through_are_not_closed() {
-        for (from, to) in [
-            (
-                r#""hook": "output", "policy": "drop""#,
-                r#""hook": "output", "policy": "accept""#,
-            ),
-            (r#""name": "forward", "hook""#, r#""name": "else", "hook""#),
-            (
-                r#"[{"match": {}}, {"accept": null}]"#,
-                r#"[{"accept": null}]"#,
-            ),
-        ] {
-            let text = SHOWN.replacen(from, to, 1);
-            assert_ne!(text, SHOWN);
-            assert!(
-                !counted(&serde_json::from_str(&text).unwrap()).closed,
-                "{to}"
-            );
-        }
-    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::check_http::{ask, check_url, point, same, trust_in_vain};
 use super::check_sql::SqlQuestion;
-use super::{Bind, Context, host_named};
+use super::{Asked, Bind, Context, host_named};
 use crate::kind::{Evidence, Failure, Reason};
 use crate::problem::Problem;
 use crate::yaml::Node;
@@ -68,6 +68,17 @@ impl Gate {
         }
     }
 
+    /// Whom it asks.
+    pub(super) fn asks(&self) -> Vec<Asked> {
+        match self {
+            Gate::Ask(question) => vec![
+                Asked::Host(question.equals.host.clone()),
+                Asked::Address(question.at.clone()),
+            ],
+            Gate::None(_) => Vec::new(),
+        }
+    }
+
     /// The files that it reads.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         match self {
@@ -119,6 +130,11 @@ impl Gate {
         because: Option<&str>,
         cx: &Context,
     ) -> Result<Evidence, Failure> {
+        // Its answer decides, also where the step is only looked at.
+        let cx = &Context {
+            probe: false,
+            ..cx.clone()
+        };
         let question = match self {
             Gate::Ask(question) => question,
             Gate::None(_) => {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::gate::Gate;
 use super::host_server::{HostServer, server_account};
-use super::{Action, Bind, Context, Move, MovedTo, Target, Verb, Verified};
+use super::{Action, Asked, Bind, Context, Move, MovedTo, Target, Verb, Verified};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Reason, Undo};
 use crate::problem::Problem;
 use crate::provider::Provider;
@@ -237,6 +237,10 @@ impl Action for IpAssign {
 
     fn target(&self) -> Target {
         Target::Estate
+    }
+
+    fn decides(&self) -> Vec<Asked> {
+        self.gate.asks()
     }
 
     fn moves(&self) -> Vec<Move> {

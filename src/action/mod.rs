@@ -24,6 +24,7 @@ mod dataset_verify;
 mod dns_names;
 mod dns_switch;
 mod egress;
+mod egress_rules;
 mod firewall_apply;
 mod first_contact;
 mod gate;
@@ -60,7 +61,8 @@ mod wait;
 
 pub use check_backups::examine as backups_of;
 pub use context::{ADOPTED, ADOPTED_ATTEMPTS, Context, Given, Person, Record, StepNotes};
-pub use egress::{Dropped, Egress, dropped};
+pub use egress::{Egress, dropped};
+pub use egress_rules::Dropped;
 pub use hosts::{HostFacts, Hosts, Reach};
 pub use kind_table::{Bind, Kind, Verb, decode_args};
 pub use limits::Planned;
@@ -191,6 +193,11 @@ pub trait Action: Send + Sync {
     /// Whom a look asks.
     fn asked(&self) -> Asked {
         Asked::Nobody
+    }
+
+    /// Whom its gate asks, also where it is only looked at.
+    fn decides(&self) -> Vec<Asked> {
+        Vec::new()
     }
 
     /// The names and addresses that lead elsewhere when it is done.

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::Context;
 use super::egress::Egress;
 use super::services::Services;
 use crate::kind::{Failure, Reason};
 use crate::provider::Provider;
-use crate::resolve::overlay::{Leads, Overlay};
+use crate::resolve;
+use crate::resolve::overlay::{Leads, Overlay, plain_key};
 
 /// The differences.
 #[derive(Default)]
@@ -31,8 +34,7 @@ impl Services {
         }
     }
 
-    /// Where a name or address leads to in this process, if that is elsewhere than in the world.
-    pub fn leads(&self, name: &str) -> Result<Option<IpAddr>, Failure> {
+    fn leads(&self, name: &str) -> Result<Option<IpAddr>, Failure> {
         match self.rehearsal.names.ask(name) {
             Leads::AsItIs => Ok(None),
             Leads::To(address) => Ok(Some(address)),
@@ -45,4 +47,53 @@ impl Services {
             )),
         }
     }
+
+    /// The host of the inventory that has one of these addresses.
+    async fn standing_at(&self, addresses: &[IpAddr]) -> Option<&str> {
+        for host in self.inventory.hosts.values() {
+            if addresses_of(&host.address)
+                .await
+                .iter()
+                .any(|address| addresses.contains(address))
+            {
+                return Some(&host.name);
+            }
+        }
+        None
+    }
 }
+
+impl Context {
+    /// Where a name or address leads to in this process, if that is elsewhere than in the world. In a drill nothing that decides may ask
+    /// what stands, by whatever name: one outside the estate's domains, or an alias, shows only here where it leads.
+    pub(super) async fn leads(&self, name: &str) -> Result<Option<IpAddr>, Failure> {
+        let led = self.services.leads(name)?;
+        if self.services.rehearsal.egress.is_none() || self.probe {
+            return Ok(led);
+        }
+        let addresses = match led {
+            Some(address) => vec![address],
+            None => addresses_of(name).await,
+        };
+        match self.services.standing_at(&addresses).await {
+            None => Ok(led),
+            Some(host) => Err(Failure::new(
+                Reason::Refused,
+                format!(
+                    "{name} leads to `{host}`, which stands: a drill that asks it would be green whatever came back"
+                ),
+            )
+            .hint("say whom to ask with `at:`, or leave the step out: `modes: [failover]`")),
+        }
+    }
+}
+
+/// None where the name has none, or nobody answers: then whoever asks it will find that out.
+async fn addresses_of(name: &str) -> Vec<IpAddr> {
+    match plain_key(name).parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => resolve::resolve(name, PATIENCE).await.unwrap_or_default(),
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -12,7 +12,9 @@ use super::failure::{CliError, EXCEPTIONS, OK, Outcome, STOPPED, code_of};
 use super::taking_down::{Down, take_down};
 use super::tell;
 use crate::action::{Person, Services};
-use crate::engine::{Answer, Desk, Ending, Engine, Stop, StopHandle, Wish, precheck};
+use crate::engine::{
+    Answer, Desk, Ending, Engine, Stop, StopHandle, Wish, look_at_egress, precheck,
+};
 use crate::event::{Mark, RunResult, What, is_one_of};
 use crate::ids::StepId;
 use crate::journal::{Ledger, Letter, RunFolder, Word};
@@ -119,7 +121,8 @@ what the drill made still stands
             return Ok((ending, Down::Left));
         }
         let mut ending = ending;
-        if ending == Some(Ending::Stopped) {
+        if matches!(ending, Some(Ending::Stopped)) {
+            look_at_egress(&self.ledger, &self.services).await?;
             let (result, because) = match stop.now() {
                 Wish::Go => self.ledger.state(crate::state::judge),
                 _ => (RunResult::Aborted, vec!["stopped on request".to_string()]),

@@ -60,12 +60,14 @@ impl Reap {
         let now = clock.now();
         runtime()?.block_on(async {
             let mut clients: Vec<Box<dyn Provider>> = Vec::new();
+            let mut failed: Vec<String> = Vec::new();
             for account in accounts.values() {
-                clients.extend(services::reaping(account, &mask).await?);
+                let (found, missing) = services::reaping(account, &mask).await?;
+                clients.extend(found);
+                failed.extend(missing.iter().map(|failure| mask.clean(&failure.message)));
             }
             let mut all: Vec<Found> = Vec::new();
             let mut recovery: Vec<(String, Leftover)> = Vec::new();
-            let mut failed: Vec<String> = Vec::new();
             for (at, client) in clients.iter().enumerate() {
                 match ask(&**client).await {
                     Ok((drills, runs)) => {
@@ -409,7 +411,10 @@ fn show(all: &[Found], recovery: &[(String, Leftover)], failed: &[String], commo
         table.add_row([outcome.to_string(), what, place, why]);
     }
     if all.is_empty() {
-        say("no drill has left anything\n");
+        say(match failed.is_empty() {
+            true => "no drill has left anything\n",
+            false => "no drill has left anything where it could be asked\n",
+        });
     } else {
         print(&format!("{table}\n"));
     }

@@ -198,7 +198,8 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
         folder: wanted.folder,
     };
     if let Some((_, drill)) = &wanted.drill {
-        let egress = Egress::new(open_in(drill, &wanted.inventory), peers_of(wanted.state));
+        let (open, stores) = (allowed(drill), stores_of(&wanted.inventory));
+        let egress = Egress::new(open, stores, peers_of(wanted.state));
         services.rehearsal.egress = Some(egress);
     }
     for account in wanted.accounts.values() {
@@ -233,12 +234,16 @@ fn plain(doing: &str, error: &dyn std::error::Error) -> CliError {
     CliError::new(PROBLEMS, format!("{doing}: {}", chain(error)))
 }
 
-/// What servers of a drill may reach: the stores that backups come from, and what the plan allows.
-fn open_in(drill: &Drill, inventory: &Inventory) -> Vec<Socket> {
-    let allowed = drill
-        .allow
-        .iter()
-        .filter_map(|text| Socket::parse(text).ok());
+/// What everything on servers of a drill may reach: what the plan allows.
+fn allowed(drill: &Drill) -> Vec<Socket> {
+    let allowed = drill.allow.iter();
+    allowed
+        .filter_map(|text| Socket::parse(text).ok())
+        .collect()
+}
+
+/// Where backups come from.
+fn stores_of(inventory: &Inventory) -> Vec<Socket> {
     let stores = inventory.stores.values().filter_map(|store| {
         let StoreKind::S3(s3) = &store.kind else {
             return None;
@@ -255,7 +260,7 @@ fn open_in(drill: &Drill, inventory: &Inventory) -> Vec<Socket> {
             port: url.port_or_known_default()?,
         })
     });
-    let mut all: Vec<Socket> = stores.chain(allowed).collect();
+    let mut all: Vec<Socket> = stores.collect();
     all.sort();
     all.dedup();
     all
@@ -367,9 +372,12 @@ fn labels((run, drill): &(RunId, Drill)) -> BTreeMap<String, String> {
     .into()
 }
 
-/// Clients of the projects in which an account's drills may have left something: its own for drills, and the ordinary one. A token
-/// that cannot be had is said, and is no reason not to look with the other.
-pub async fn reaping(account: &Account, mask: &Mask) -> Result<Vec<Box<dyn Provider>>, CliError> {
+/// Clients of the projects in which an account's drills may have left something: its own for drills, and the ordinary one. And why
+/// one cannot be asked: a token that cannot be had is no reason not to look with the others.
+pub async fn reaping(
+    account: &Account,
+    mask: &Mask,
+) -> Result<(Vec<Box<dyn Provider>>, Vec<Failure>), CliError> {
     let environment: crate::vault::Environment = Box::new(|name: &str| std::env::var(name).ok());
     let secrets = VaultSecrets(Vault::new(environment, mask.clone()));
     let endpoint = Url::parse(&account.endpoint)
@@ -404,15 +412,7 @@ pub async fn reaping(account: &Account, mask: &Mask) -> Result<Vec<Box<dyn Provi
             .map_err(|error| plain(&format!("account `{}`", account.name), &error))?;
         clients.push(Box::new(client));
     }
-    let mut missing = missing.into_iter();
-    match (clients.is_empty(), missing.next()) {
-        (true, Some(failure)) => Err(unready(failure)),
-        (false, Some(failure)) => {
-            super::say(&format!("{}\n", failure.message));
-            Ok(clients)
-        }
-        _ => Ok(clients),
-    }
+    Ok((clients, missing))
 }
 
 async fn build_store(

@@ -1,23 +1,17 @@
-//! The end of a drill: what its servers kept from leaving is counted, then everything that it made is deleted, each thing
-//! proved gone. Also after a failure; also when the process before this one died on the way.
+//! The end of a drill: everything that it made is deleted, each thing proved gone. Also after a failure; also when the process before this one died on the way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::failure::CliError;
 use super::here::person;
 use super::say;
-use crate::action::{Dropped, Person, Services, dropped};
+use crate::action::{Person, Services};
 use crate::engine::{Stop, UndoEnding, Undoing, Wish, way_back};
 use crate::event::{Back, What};
 use crate::journal::Ledger;
 use crate::program::Work;
 use crate::report::Report;
-use crate::state::RunState;
-
-/// A host that does not say within this time what it kept back is not waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +24,7 @@ pub enum Down {
     Left,
 }
 
-/// Counts and deletes. `stop`: Ctrl-C twice leaves it for later.
+/// Deletes. `stop`: Ctrl-C twice leaves it for later.
 pub async fn take_down(
     work: &Arc<dyn Work>,
     ledger: &Ledger,
@@ -50,7 +44,6 @@ pub async fn take_down(
     if steps.is_empty() {
         return Ok(Down::Gone);
     }
-    count(ledger, services).await?;
     if keep {
         let until = expires.map_or(String::new(), |at| {
             at.strftime(" until %Y-%m-%d %H:%M:%S UTC").to_string()
@@ -101,37 +94,4 @@ pub async fn take_down(
             Down::Left
         }
     })
-}
-
-/// Asks every server of the drill what it kept from leaving. One that cannot answer any more says nothing.
-pub async fn count(ledger: &Ledger, services: &Arc<Services>) -> Result<(), CliError> {
-    let closed = ledger.state(closed_hosts);
-    let asks = closed.into_iter().map(|(step, name)| async move {
-        let host = services.hosts.get(&name).ok()?;
-        let came = tokio::time::timeout(PATIENCE, dropped(&*host)).await;
-        let found: Dropped = came.ok()?.ok()?;
-        Some((step, found))
-    });
-    for (step, found) in futures::future::join_all(asks).await.into_iter().flatten() {
-        let what = What::Note {
-            step,
-            key: "dropped".into(),
-            value: serde_json::to_value(found).unwrap_or_default(),
-        };
-        ledger.record(what).await?;
-    }
-    Ok(())
-}
-
-/// The servers that were closed and are not deleted yet: the step that made each, and its name.
-fn closed_hosts(state: &RunState) -> Vec<(crate::ids::StepId, String)> {
-    let steps = state.steps.iter().filter(|step| {
-        step.notes.contains_key("egress") && !state.back.steps.contains_key(&step.bound.id)
-    });
-    steps
-        .filter_map(|step| {
-            let name = step.notes.get("host")?.get("name")?.as_str()?;
-            Some((step.bound.id.clone(), name.to_string()))
-        })
-        .collect()
 }

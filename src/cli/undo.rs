@@ -12,9 +12,8 @@ use super::here::person;
 use super::inject::{self, Inject};
 use super::logs::step_of;
 use super::start::agreed;
-use super::taking_down;
 use super::{Common, print, say};
-use crate::engine::{BackStep, UndoEnding, Undoing, Way, way_back};
+use crate::engine::{BackStep, UndoEnding, Undoing, Way, look_at_egress, way_back};
 use crate::event::{Back, What};
 use crate::ids::StepId;
 use crate::kind::{Effect, Undo};
@@ -93,7 +92,7 @@ impl UndoRun {
                 steps: steps.iter().map(|step| step.step.clone()).collect(),
             };
             if is_drill {
-                taking_down::count(&opened.ledger, &opened.services).await?;
+                look_at_egress(&opened.ledger, &opened.services).await?;
             }
             opened.ledger.record(What::Back(begun)).await?;
             let undoing = Undoing {

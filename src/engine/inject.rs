@@ -200,6 +200,10 @@ impl Action for Unlucky {
         self.action.asked()
     }
 
+    fn decides(&self) -> Vec<Asked> {
+        self.action.decides()
+    }
+
     fn moves(&self) -> Vec<Move> {
         self.action.moves()
     }

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod backoff;
+mod closed;
 mod desk;
 mod health;
 mod inject;
@@ -17,6 +18,7 @@ mod story;
 mod undo;
 
 pub use backoff::Backoff;
+pub use closed::look_at_egress;
 pub use desk::{Answer, Desk, Standing};
 pub use inject::{Accident, Injected};
 pub use precheck::{Prechecks, precheck};

@@ -52,6 +52,7 @@ pub async fn precheck(
                         record: Arc::new(Door(ledger.clone())),
                         person,
                         story: String::new(),
+                        probe: state.step(&id).is_some_and(|s| s.bound.probe.is_some()),
                         notes: StepNotes::from(
                             state.step(&id).map(|s| s.notes.clone()).unwrap_or_default(),
                         ),

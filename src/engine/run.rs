@@ -65,6 +65,9 @@ impl Shared {
             person: self.desk.clone(),
             // Only messages tell it; they get it where they are sent.
             story: String::new(),
+            probe: self
+                .ledger
+                .state(|state| state.step(step).is_some_and(|s| s.bound.probe.is_some())),
             notes,
         }
     }
@@ -199,6 +202,9 @@ impl Engine {
         self.steps(Phase::Finally, &mut health).await?;
         if let Some(ending) = self.stopped().await? {
             return Ok(ending);
+        }
+        if self.shared.services.rehearsal.egress.is_some() {
+            super::closed::look_at_egress(&self.shared.ledger, &self.shared.services).await?;
         }
         let (result, because) = self.shared.ledger.state(crate::state::judge);
         self.shared

@@ -478,6 +478,7 @@ pub(super) fn context_after(
         record: Arc::new(Door(ledger.clone())),
         person: person.clone(),
         story: String::new(),
+        probe: false,
         notes: StepNotes::from(known.map(|step| step.notes.clone()).unwrap_or_default()),
     }
 }

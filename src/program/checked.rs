@@ -113,6 +113,10 @@ impl Action for Checked {
         self.action.asked()
     }
 
+    fn decides(&self) -> Vec<Asked> {
+        self.action.decides()
+    }
+
     fn moves(&self) -> Vec<Move> {
         self.action.moves()
     }

@@ -3,13 +3,15 @@
 //! at what it would do; and nothing may come out green because production was asked.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use super::{Sources, blast_radius, left_out};
-use crate::action::{Action, Asked, Kind, Target};
+use crate::action::{Action, Asked, Kind, Move, MovedTo, Target};
 use crate::ids::StepId;
 use crate::kind::{Effect, Mode};
 use crate::plan::Step;
 use crate::problem::{Place, Problem};
+use crate::resolve::overlay::plain_key;
 use crate::template::Reference;
 use crate::yaml::Node;
 
@@ -41,6 +43,8 @@ pub(super) struct Case<'a> {
     pub(super) actions: &'a [Option<BoundAction<'a>>],
     /// Hosts that the run makes.
     pub(super) made: &'a BTreeSet<String>,
+    /// Their addresses, as samples have them.
+    pub(super) made_at: &'a BTreeSet<IpAddr>,
     pub(super) health: &'a [BoundCheck<'a>],
 }
 
@@ -70,29 +74,73 @@ impl Case<'_> {
             }
             for check in &bound.verify {
                 problems.extend(self.script(check.own_script, &check.with, check.place));
-                problems.extend(self.name(&check.action.asked(), check.place, &moved));
+                problems.extend(self.decides(&check.action.asked(), check.place, &moved));
+            }
+        }
+        for (at, step) in self.all.iter().enumerate() {
+            let bound = self.actions[at].iter();
+            for bound in bound.filter(|_| left_out(step, self.mode).is_none()) {
+                for asked in bound.action.decides() {
+                    problems.extend(self.decides(&asked, &step.place, &moved));
+                }
+                problems.extend(self.moves_elsewhere(&bound.action.moves(), step));
             }
         }
         for check in self.health {
             problems.extend(self.script(check.own_script, &check.with, check.place));
-            problems.extend(self.health(check, &moved));
+            problems.extend(self.decides(&check.action.asked(), check.place, &moved));
         }
         self.references(&probes, problems);
         probes
     }
 
-    /// The names and addresses that the plan moves, also in steps that this mode leaves out.
+    /// The names and addresses that the plan moves to what the run makes, also in steps that this mode leaves out.
     fn moved(&self) -> Moved {
-        let mut names = BTreeSet::new();
-        for (at, bound) in self.actions.iter().enumerate() {
-            let moves = bound.iter().filter(|_| self.all[at].enabled);
-            names.extend(
-                moves
-                    .flat_map(|bound| bound.action.moves())
-                    .map(|one| one.what),
-            );
+        let steps = (0..self.all.len()).filter(|at| self.leads_to_new(*at));
+        let bound = steps.filter_map(|at| self.actions[at].as_ref());
+        let moves = bound.flat_map(|bound| bound.action.moves());
+        Moved(moves.map(|one| plain_key(&one.what)).collect())
+    }
+
+    /// Whether this step moves names or addresses, all of them to what the run makes.
+    pub(super) fn leads_to_new(&self, at: usize) -> bool {
+        let moves = self.actions[at].as_ref().map(|bound| bound.action.moves());
+        let moves = moves.unwrap_or_default();
+        self.all[at].enabled && !moves.is_empty() && moves.iter().all(|one| self.is_new(one))
+    }
+
+    /// An address that moves itself counts by where it moves to.
+    fn is_new(&self, moving: &Move) -> bool {
+        match &moving.to {
+            MovedTo::Host(host) => self.made.contains(host),
+            MovedTo::Address(address) => {
+                self.made_at.contains(address) || self.moved_itself(address)
+            }
         }
-        Moved(names)
+    }
+
+    fn moved_itself(&self, address: &IpAddr) -> bool {
+        let enabled = (0..self.all.len()).filter(|at| self.all[*at].enabled);
+        let bound = enabled.filter_map(|at| self.actions[at].as_ref());
+        let mut moves = bound.flat_map(|bound| bound.action.moves());
+        moves.any(|one| {
+            matches!(&one.to, MovedTo::Host(host) if self.made.contains(host))
+                && one.what.parse() == Ok(*address)
+        })
+    }
+
+    /// Checks that ask by such a name would ask what stands already, as health would.
+    fn moves_elsewhere(&self, moves: &[Move], step: &Step) -> Option<Problem> {
+        let old = moves.iter().find(|one| !self.is_new(one))?;
+        let to = match &old.to {
+            MovedTo::Host(host) => host.clone(),
+            MovedTo::Address(address) => address.to_string(),
+        };
+        let words = format!(
+            "`{}` would lead to `{to}`, which a {} does not make: whoever asks it would ask what stands",
+            old.what, self.mode
+        );
+        Some(Problem::error("moves-to-what-stands", &step.place, words).help(LEAVE_OUT))
     }
 
     fn step(
@@ -108,15 +156,17 @@ impl Case<'_> {
                 return Err(Box::new(problem));
             }
             let asked = bound.action.asked();
-            if let Asked::Records(names) = &asked
-                && names.iter().any(|name| moved.has(name))
-            {
-                return Ok(Some(format!("a {mode} changes no record")));
+            if matches!(&asked, Asked::Records(_)) {
+                let ours = self.stands(&asked, moved).is_some();
+                return Ok(ours.then(|| format!("a {mode} changes no record")));
             }
-            return match self.name(&asked, &step.place, moved) {
-                Some(problem) => Err(Box::new(problem)),
-                None => Ok(None),
-            };
+            if let Some(problem) = self.name(&asked, &step.place, moved) {
+                return Err(Box::new(problem));
+            }
+            let stands = self.stands(&asked, moved);
+            return Ok(stands.map(|whom| {
+                format!("`{whom}` stands, and what it answers says nothing of what a {mode} makes")
+            }));
         }
         if bound.kind.name == "server.from_snapshot" {
             // Nothing can be closed before the copy has booted, and by then it has begun to work.
@@ -170,13 +220,37 @@ impl Case<'_> {
         let Asked::Name(name) = asked else {
             return None;
         };
-        let plain = crate::resolve::plain_name(name);
-        let domains = self.sources.inventory.domains.keys();
-        let ours = domains.map(|domain| crate::resolve::plain_name(domain));
-        let inside = ours
-            .into_iter()
-            .any(|domain| plain == domain || plain.ends_with(&format!(".{domain}")));
-        (inside && !moved.has(&plain)).then(|| self.asks_production(name, place))
+        (self.inside(name) && !moved.has(name)).then(|| self.asks_production(name, place))
+    }
+
+    /// Whether the name is one of the estate's.
+    fn inside(&self, name: &str) -> bool {
+        let plain = plain_key(name);
+        let mut domains = self.sources.inventory.domains.keys();
+        domains.any(|domain| {
+            let domain = plain_key(domain);
+            plain == domain || plain.ends_with(&format!(".{domain}"))
+        })
+    }
+
+    /// Which part of the estate, as it stands, would answer.
+    fn stands(&self, asked: &Asked, moved: &Moved) -> Option<String> {
+        match asked {
+            Asked::Nobody => None,
+            Asked::Host(host) => (!self.made.contains(host)).then(|| host.clone()),
+            Asked::Records(names) => names
+                .iter()
+                .find(|name| moved.has(name) || self.inside(name))
+                .cloned(),
+            Asked::Address(whom) | Asked::Name(whom) => {
+                let plain = plain_key(whom);
+                let sample = plain.parse().is_ok_and(|ip| self.made_at.contains(&ip));
+                let mut hosts = self.sources.inventory.hosts.values();
+                let known = hosts.any(|host| plain_key(&host.address) == plain);
+                let stands = known || matches!(asked, Asked::Name(_)) && self.inside(whom);
+                (stands && !sample && !moved.has(whom)).then(|| whom.clone())
+            }
+        }
     }
 
     fn asks_production(&self, whom: &str, place: &Place) -> Problem {
@@ -189,26 +263,10 @@ impl Case<'_> {
         )
     }
 
-    /// Health is what the result rests on, so no part of it may ask what stands.
-    fn health(&self, check: &BoundCheck, moved: &Moved) -> Option<Problem> {
-        let asked = check.action.asked();
-        match &asked {
-            Asked::Host(host) if !self.made.contains(host) => {
-                Some(self.asks_production(host, check.place))
-            }
-            Asked::Address(address) | Asked::Name(address)
-                if !moved.has(address)
-                    && self
-                        .sources
-                        .inventory
-                        .hosts
-                        .values()
-                        .any(|host| host.address == *address) =>
-            {
-                Some(self.asks_production(address, check.place))
-            }
-            _ => self.name(&asked, check.place, moved),
-        }
+    /// What the result rests on must not ask what stands: health, what a step's own `verify` says of it, a gate.
+    fn decides(&self, asked: &Asked, place: &Place, moved: &Moved) -> Option<Problem> {
+        let whom = self.stands(asked, moved)?;
+        Some(self.asks_production(&whom, place))
     }
 
     /// Only what is carried out gives values.
@@ -257,7 +315,7 @@ struct Moved(BTreeSet<String>);
 
 impl Moved {
     fn has(&self, name: &str) -> bool {
-        let name = crate::resolve::plain_name(name);
+        let name = plain_key(name);
         let mut rest = name.as_str();
         if self.0.contains(rest) {
             return true;

@@ -104,7 +104,7 @@ impl EgressLine {
         match &self.asked {
             None => format!("{host}: could not be asked at the end what it tried to reach"),
             Some(Kept { closed: false, .. }) => format!(
-                "{host}: its rules were gone at the end: something on it opened the way out, and nobody knows what left it"
+                "{host}: its rules were gone or changed at the end: something on it opened the way out, and nobody knows what left it"
             ),
             Some(Kept { packets: 0, .. }) => format!("{host}: tried to reach nothing outside"),
             Some(Kept { packets, tried, .. }) => {

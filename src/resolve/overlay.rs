@@ -26,26 +26,34 @@ pub struct Overlay(RwLock<BTreeMap<String, Leads>>);
 impl Overlay {
     /// Replaces all that is known. A name may begin with `*.`, as records do.
     pub fn set(&self, all: BTreeMap<String, Leads>) {
-        let all = all.into_iter().map(|(name, leads)| (key(&name), leads));
+        let all = all
+            .into_iter()
+            .map(|(name, leads)| (plain_key(&name), leads));
         *self.0.write().expect("no holder panics") = all.collect();
     }
 
     /// Where this name or address leads to. The whole name counts before a wildcard above it (RFC 4592).
     pub fn ask(&self, name: &str) -> Leads {
         let known = self.0.read().expect("no holder panics");
-        let name = key(name);
+        let name = plain_key(name);
         let mut rest = name.as_str();
         let mut found = known.get(rest);
         while let (None, Some((_, above))) = (found, rest.split_once('.')) {
             found = known.get(&format!("*.{above}"));
             rest = above;
         }
-        found.cloned().unwrap_or(Leads::AsItIs)
+        match found {
+            // A name may lead to an address that is moved itself.
+            Some(Leads::To(address)) => known.get(&address.to_string()).or(found),
+            found => found,
+        }
+        .cloned()
+        .unwrap_or(Leads::AsItIs)
     }
 }
 
 /// One spelling for a name, and for an address.
-fn key(name: &str) -> String {
+pub fn plain_key(name: &str) -> String {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {
         Ok(address) => address.to_string(),
@@ -76,6 +84,13 @@ mod tests {
         assert_eq!(overlay.ask("a.b.shop.example"), wild);
         assert_eq!(overlay.ask("xshop.example"), Leads::AsItIs);
         assert_eq!(overlay.ask("example"), Leads::AsItIs);
+        let floating = Leads::To("2001:db8::1".parse().unwrap());
+        let all = [
+            ("floating.example".to_string(), floating),
+            ("2001:db8::1".to_string(), new.clone()),
+        ];
+        overlay.set(all.into());
+        assert_eq!(overlay.ask("floating.example"), new);
         overlay.set(BTreeMap::new());
         assert_eq!(overlay.ask("shop.example"), Leads::AsItIs);
     }

@@ -17,15 +17,16 @@ use crate::units::{beside, duration};
 /// MET WITH EXCEPTIONS: a step that is not critical did not succeed, a critical one was skipped, or
 /// an objective stands that nothing in the plan measured.
 pub fn judge(state: &RunState) -> (RunResult, Vec<String>) {
-    judge_steps(state, |_| true)
+    judge_steps(state, true)
 }
 
 /// The same while steps of `finally` are still to end: a message that they send cannot wait for itself.
 pub fn judge_so_far(state: &RunState) -> (RunResult, Vec<String>) {
-    judge_steps(state, |step| !step.bound.finally || step.status.ended())
+    judge_steps(state, false)
 }
 
-fn judge_steps(state: &RunState, counts: impl Fn(&StepState) -> bool) -> (RunResult, Vec<String>) {
+fn judge_steps(state: &RunState, at_the_end: bool) -> (RunResult, Vec<String>) {
+    let counts = |step: &&StepState| at_the_end || !step.bound.finally || step.status.ended();
     let mut reasons: Vec<(RunResult, String)> = Vec::new();
     for (step, failure) in &state.refused {
         let place = step
@@ -41,7 +42,7 @@ fn judge_steps(state: &RunState, counts: impl Fn(&StepState) -> bool) -> (RunRes
         .steps
         .iter()
         .any(|step| was_declined(step) && step.bound.critical);
-    for step in state.steps.iter().filter(|step| counts(step)) {
+    for step in state.steps.iter().filter(counts) {
         reasons.extend(of_step(state, step, declined));
     }
     // A refused run was not begun, and a preview changes nothing: neither has figures.
@@ -49,6 +50,9 @@ fn judge_steps(state: &RunState, counts: impl Fn(&StepState) -> bool) -> (RunRes
         of_health(state, &mut reasons);
         of_time(state, &mut reasons);
         of_data(state, &mut reasons);
+    }
+    if at_the_end {
+        of_egress(state, &mut reasons);
     }
     // Stable: within one word the order of the plan stays.
     reasons.sort_by_key(|(result, _)| std::cmp::Reverse(*result));
@@ -187,6 +191,37 @@ fn of_data(state: &RunState, reasons: &mut Vec<(RunResult, String)>) {
             "RPO was not measured: no step with `newest` ended".into(),
         ));
     }
+}
+
+/// A drill promised to keep to itself. Where nobody can say that it did, it has not shown what it was for.
+fn of_egress(state: &RunState, reasons: &mut Vec<(RunResult, String)>) {
+    for step in &state.steps {
+        if !step.notes.contains_key("egress") {
+            continue;
+        }
+        let host = step
+            .notes
+            .get("host")
+            .and_then(|host| host["name"].as_str());
+        let host = host.unwrap_or(step.bound.id.as_str());
+        let closed = step.notes.get("dropped").map(|found| &found["closed"]);
+        let what = match closed.map(|closed| closed == true) {
+            Some(true) => continue,
+            Some(false) => format!(
+                "the rules of `{host}` were gone or changed at the end: nobody knows what left it"
+            ),
+            None if is_deleted(state, step) => continue,
+            None => format!("`{host}` could not be asked at the end whether it was still closed"),
+        };
+        reasons.push((RunResult::Failed, what));
+    }
+}
+
+/// Whether the server that the step made was deleted within the run.
+pub fn is_deleted(state: &RunState, step: &StepState) -> bool {
+    let id = step.notes.get("server").and_then(|id| id.as_str());
+    let mut gone = state.resources.iter().filter(|(.., gone)| gone.is_some());
+    gone.any(|(_, resource, _)| Some(resource.id.as_str()) == id)
 }
 
 fn data_loss(dataset: &str, lost: Duration, limit: Duration) -> String {

@@ -10,7 +10,7 @@ use crate::action::{Action, Context, Services, kind_of};
 use crate::engine::prediction::{Estimate, predict};
 use crate::event::{Event, What};
 use crate::ids::StepId;
-use crate::kind::{Effect, Failure, Finding, Observation, Reason, Surety};
+use crate::kind::{Effect, Failure, Finding, Mode, Observation, Reason, Surety};
 use crate::program::Work;
 use crate::state::RunState;
 use crate::units::duration;
@@ -25,6 +25,9 @@ pub(super) async fn look_at_what_stands(
     state: &mut RunState,
     services: &Arc<Services>,
 ) -> HashMap<StepId, Result<(), Failure>> {
+    if state.header.mode == Mode::Drill {
+        crate::engine::names::learn(&**work, state, services);
+    }
     let mut looked: HashMap<StepId, Result<(), Failure>> = HashMap::new();
     loop {
         let next = state.header.steps.iter().find(|step| {
@@ -156,9 +159,9 @@ pub(super) async fn foresee(
         foreseen.message = message.map(|text| work.readable(&text));
     }
     if let (Some(why), true) = (&foreseen.bound.probe, foreseen.would != Would::Refuse) {
-        let words = format!("only looked at: {why}");
+        let why = format!("only looked at: {why}");
         foreseen.costs.clear();
-        foreseen.is(Would::Probe, Surety::Verified, words);
+        foreseen.probe(&*action, &cx, looked, &why).await;
     } else if foreseen.would != Would::Refuse {
         let own_script = work.own_script(id, &foreseen.bound.kind);
         foreseen.look(&*action, own_script, &cx, looked).await;
@@ -181,6 +184,58 @@ impl Foreseen {
 
     fn is(&mut self, would: Would, surety: Surety, what: impl Into<String>) {
         (self.would, self.surety, self.what) = (would, surety, what.into());
+    }
+
+    /// What a drill would see of it, if that can be seen now.
+    async fn probe(
+        &mut self,
+        action: &dyn Action,
+        cx: &Context,
+        looked: Option<&Result<(), Failure>>,
+        why: &str,
+    ) {
+        use Surety::{Assumed, CannotBeChecked, Verified};
+        let (surety, saw) = if self.bound.effect == Effect::Read {
+            match looked {
+                Some(Ok(())) => (Verified, "it holds now".to_string()),
+                Some(Err(failure)) if failure.reason.passes() => {
+                    let words = format!("could not be looked at: {}", failure.message);
+                    (CannotBeChecked, words)
+                }
+                Some(Err(failure)) => (
+                    Verified,
+                    format!("it does not hold now: {}", failure.message),
+                ),
+                None => (CannotBeChecked, "a look when its turn comes".into()),
+            }
+        } else if !self.unknown.is_empty() {
+            (
+                Assumed,
+                "what it would be aimed at is made by the run".into(),
+            )
+        } else {
+            match within(action.observe(cx)).await {
+                Ok(Observation::Done) => (Verified, "it is so already".into()),
+                Ok(Observation::Absent) => (Verified, "a failover would do it".into()),
+                Ok(Observation::Partial { what }) => {
+                    (Verified, format!("a failover would do it; {what}"))
+                }
+                Ok(
+                    Observation::Running { what }
+                    | Observation::Foreign { what, .. }
+                    | Observation::CannotTell { why: what, .. },
+                ) => {
+                    let words = format!("a failover would stop here: {what}");
+                    self.findings.push(Finding::warning(words.clone()));
+                    (Verified, words)
+                }
+                Err(failure) => {
+                    let words = format!("could not be looked at: {}", failure.message);
+                    (CannotBeChecked, words)
+                }
+            }
+        };
+        self.is(Would::Probe, surety, format!("{why}; {saw}"));
     }
 
     /// Observes, if that can be done now and does nothing.

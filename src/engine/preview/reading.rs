@@ -30,6 +30,9 @@ pub(super) fn context(
         record: record.clone(),
         person: Arc::new(Nobody),
         story: "<what the run has come to by then>".into(),
+        probe: state
+            .step(step)
+            .is_some_and(|step| step.bound.probe.is_some()),
         notes: StepNotes::from(
             state
                 .step(step)
@@ -54,6 +57,7 @@ pub(in crate::engine) fn reading(services: &Arc<Services>) -> Context {
         record: Arc::new(Unwritten::default()),
         person: Arc::new(Nobody),
         story: String::new(),
+        probe: false,
         notes: StepNotes::default(),
     }
 }

@@ -128,6 +128,7 @@ fn run(world: &World) -> Context {
         record: Arc::new(Nothing),
         person: Arc::new(Nothing),
         story: String::new(),
+        probe: false,
         notes: StepNotes::default(),
     }
 }

@@ -48,8 +48,10 @@ steps:
       ip -6 route add 2001:db8:9::/48 dev eth0
       ! reach 2001:db8:9::25 25 || { echo "mail left by IPv6"; exit 1; }
       bash -c 'echo x > /dev/udp/198.18.255.9/514' 2>/dev/null || true
-      # What it needs: its store, names, the other server, and what the plan allows.
-      reach 198.18.255.2 80 || { echo "no store"; exit 1; }
+      # A backup job of the shop would write to the store, or prune it; only our own fetching gets there.
+      ! reach 198.18.255.2 80 || { echo "the store is open to everybody"; exit 1; }
+      curl -sS -m 9 -o /dev/null --local-port 61000-65535 http://198.18.255.2/ || { echo "no store"; exit 1; }
+      # What it needs: names, the other server, and what the plan allows.
       getent hosts shop.example || { echo "no names"; exit 1; }
       reach "$DR_PEER" 22 || { echo "no peer"; exit 1; }
       reach 198.18.255.9 8443 || { echo "what is allowed is closed"; exit 1; }
@@ -103,6 +105,7 @@ fn nothing_leaves_a_server_of_a_drill_but_to_where_it_may() {
         "198.18.255.9 tcp 25",
         "198.18.255.9 tcp 443",
         "198.18.255.5 tcp 80",
+        "198.18.255.2 tcp 80",
         "2001:db8:9::25 tcp 25",
         "198.18.255.9 udp 514",
     ] {
@@ -161,7 +164,64 @@ fn nothing_leaves_a_server_of_a_drill_but_to_where_it_may() {
     // Rules that somebody takes away are told.
     shop.on_restored("b", "nft delete table inet dr_plan_drill");
     let ran = shop.do_it(&["undo", "last", "--yes"]).ended(0, &shop);
-    ran.says("b: its rules were gone at the end")
+    ran.says("b: its rules were gone or changed at the end")
         .says("all that it made is deleted");
     assert_eq!(shop.servers().len(), 2);
+}
+
+/// What a restored machine may do to its own rules: the one as `nftables.service` does when it is reloaded.
+const OPENED: &str = r#"
+version: 1
+name: opened
+inventory: ../inventories/sandbox.yaml
+steps:
+  a:
+    uses: server.create
+    with: { role: a, place: hetzner/nbg1/cx23, image: debian-12 }
+  b:
+    uses: server.create
+    with: { role: b, place: hetzner/nbg1/cx23, image: debian-12 }
+  flush: { needs: [b], host: "{{steps.a.host}}", repeatable: true, run: nft flush ruleset }
+  accept: { needs: [a], host: "{{steps.b.host}}", repeatable: true, run: nft insert rule inet dr_plan_drill judge counter accept }
+"#;
+
+#[test]
+fn a_drill_whose_servers_were_opened_is_not_met() {
+    let shop = Shop::up("opened");
+    fs::write(shop.path("plans/opened.yaml"), OPENED).unwrap();
+    let ran = shop.do_it(&["drill", "plans/opened.yaml", "--yes"]);
+    ran.ended(4, &shop).says("FAILED");
+    let report = shop.report();
+    assert_eq!(report["result"], "FAILED", "{report:#}");
+    let because = report["because"].to_string();
+    for host in ["a", "b"] {
+        let words = format!("the rules of `{host}` were gone or changed at the end");
+        assert!(because.contains(&words), "{because}");
+    }
+    assert_eq!(report["drill"]["standing"], 0, "{report:#}");
+    assert_eq!(shop.servers().len(), 2);
+}
+
+#[test]
+fn a_server_that_would_be_open_after_a_reboot_is_closed_again() {
+    let shop = Shop::up("halfway");
+    let plan = OPENED.split("  flush").next().unwrap();
+    fs::write(shop.path("plans/halfway.yaml"), plan).unwrap();
+    let words = [
+        "drill",
+        "plans/halfway.yaml",
+        "--yes",
+        "--keep",
+        "--parallel",
+        "1",
+        "--inject",
+        "crash-after:a",
+    ];
+    shop.do_it(&words).ended(128 + 9, &shop);
+    let unit = "systemctl is-enabled dr-plan-drill";
+    shop.on_restored("a", "systemctl disable dr-plan-drill");
+    shop.do_it(&["resume"]).ended(0, &shop);
+    assert_eq!(shop.on_restored("a", unit), "enabled");
+    let order = "grep After= /etc/systemd/system/dr-plan-drill.service";
+    assert_eq!(shop.on_restored("a", order), "After=nftables.service");
 }

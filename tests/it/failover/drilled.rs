@@ -175,7 +175,79 @@ const REFUSED: &[(&str, &str)] = &[
         "  a:\n    uses: server.from_snapshot\n    with: { role: a, place: hetzner/nbg1/cx23, of: web-1 }\n",
         "before a drill can keep it from reaching the world",
     ),
+    (
+        "  a:\n    uses: server.create\n    with: { role: a, place: hetzner/nbg1/cx23, image: debian-12 }\n    verify:\n\
+         \x20     - check.sql: { host: db-1, database: shop, query: \"select 1\", expect: \"= 1\" }\n",
+        "`db-1` is what stands",
+    ),
+    (
+        "  a:\n    uses: server.create\n    with: { role: a, place: hetzner/nbg1/cx23, image: debian-12 }\n    verify:\n\
+         \x20     - check.http: { url: \"http://elsewhere.example/health\", at: 198.18.1.2 }\n",
+        "`198.18.1.2` is what stands",
+    ),
+    (
+        "  a:\n    uses: dns.switch\n    with: { domain: shop.example, records: { \"@\": 198.18.1.2 }, gate: none, because: none }\n",
+        "`shop.example` would lead to `198.18.1.2`, which a drill does not make",
+    ),
+    (
+        "  a:\n    uses: ip.assign\n    with: { account: hetzner, address: 198.18.200.1, host: web-1, gate: none, because: none }\n",
+        "`198.18.200.1` would lead to `web-1`, which a drill does not make",
+    ),
+    (
+        "  a:\n    uses: server.create\n    with: { role: a, place: hetzner/nbg1/cx23, image: debian-12 }\n\
+         \x20 b:\n    uses: dns.switch\n    with:\n      domain: shop.example\n      records: { \"@\": \"{{steps.a.ipv4}}\" }\n\
+         \x20     gate: { url: \"http://shop.example/orders/newest\", at: \"{{steps.a.ipv4}}\", json: /id, equals: { sql: \"select 1\", host: db-1, database: shop } }\n",
+        "`db-1` is what stands",
+    ),
 ];
+
+/// What asks what stands and decides nothing is looked at; what hides whom it asks is found out.
+const STANDING: &str = r#"
+version: 1
+name: standing
+inventory: ../inventories/sandbox.yaml
+steps:
+  orders:
+    uses: check.sql
+    with: { host: db-1, database: shop, query: "select count(*) from orders", expect: ">= 1" }
+  page:
+    uses: check.http
+    with: { url: "http://elsewhere.example/health", at: 198.18.1.2 }
+  port:
+    uses: check.tcp
+    with: { address: 198.18.1.2, port: 80 }
+  fence:
+    uses: server.power
+    with: { server: web-1, state: off }
+  hidden:
+    needs: [orders, page, port, fence]
+    uses: check.tcp
+    with: { address: "198.18.258", port: 80 }
+"#;
+
+#[test]
+fn what_stands_is_looked_at_and_proves_nothing() {
+    let shop = Shop::up("standing");
+    fs::write(shop.path("plans/standing.yaml"), STANDING).unwrap();
+    let seen = shop.do_it(&["drill", "plans/standing.yaml", "--dry-run"]);
+    seen.ended(0, &shop)
+        .says("only looked at: `db-1` stands")
+        .says("a drill touches nothing that it did not make; a failover would do it");
+    let ran = shop.do_it(&["drill", "plans/standing.yaml", "--yes"]);
+    ran.ended(4, &shop)
+        .says("198.18.258 leads to `web-1`, which stands");
+    let report = shop.report();
+    for id in ["orders", "page", "port", "fence"] {
+        assert_eq!(step(&report, id)["probed"], true, "{id}");
+        assert_eq!(step(&report, id)["status"], "done", "{id}");
+    }
+    assert!(
+        step(&report, "port")["evidence"]
+            .to_string()
+            .contains("only looked: port 80 of 198.18.1.2: open"),
+        "{report:#}"
+    );
+}
 
 #[test]
 fn no_drill_is_green_because_production_is() {
@@ -263,4 +335,16 @@ fn a_drill_makes_its_servers_in_the_project_for_drills() {
         .says("deleted");
     assert_eq!(shop.servers().len(), 2);
     assert_eq!(shop.report()["drill"]["standing"], 0);
+
+    // Where a project cannot be asked, nobody says that nothing is left.
+    let file = "providers/sandbox-hetzner.yaml";
+    shop.edit(file, "hcloud_drill_token", "no_such_token");
+    shop.do_it(&["reap"])
+        .ended(4, &shop)
+        .says("not asked: drill_token of `hetzner`")
+        .says("no drill has left anything where it could be asked");
+    shop.edit(file, "hcloud_token", "no_such_token");
+    shop.do_it(&["reap"])
+        .ended(4, &shop)
+        .says("not asked: token of `hetzner`");
 }
