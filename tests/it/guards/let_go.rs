@@ -66,9 +66,9 @@ fn an_undo_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
 
     let (code, said) = after(&shop, &ran, &["undo"]);
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("stays as it is"), "{said}");
-    assert_eq!(shop.on(WEB, note), full, "something was put or left");
     assert_eq!(shop.on(WEB, &kept), "40000\n");
+    assert_eq!(shop.on(WEB, note), full, "something was put or left");
+    assert!(said.contains("stays as it is"), "{said}");
 
     shop.on(WEB, "rm /srv/small/filler");
     let (code, said) = after(&shop, &ran, &["undo"]);
