@@ -14,7 +14,7 @@ use super::sources::{Accounts, Reader};
 use super::{Common, print, runtime, say, services};
 use crate::account::AccountKind;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::event::{Back, Header, RunResult, What};
+use crate::event::{Back, RunResult, What};
 use crate::ids::StepId;
 use crate::journal::{Ledger, Parts, RunFolder};
 use crate::kind::{Failure, Resource};
@@ -335,9 +335,7 @@ fn accounts(common: &Common, state: &Path) -> Result<Accounts, CliError> {
                 Ok(Some((_, header))) if header.drill.is_some() => Some(&**header),
                 _ => None,
             });
-            let known: BTreeSet<&String> = headers
-                .map(|header: &Header| &header.inventory_path)
-                .collect();
+            let known: BTreeSet<&String> = headers.map(|header| &header.inventory_path).collect();
             let known: Vec<&String> = known.into_iter().collect();
             match known.as_slice() {
                 [one] => of_inventory(reader, Path::new(one), common)?,

@@ -8,6 +8,7 @@ use crate::action::{Dropped, Services, dropped};
 use crate::event::What;
 use crate::ids::StepId;
 use crate::journal::{JournalError, Ledger};
+use crate::kind::Reason;
 use crate::state::{RunState, StepState, is_deleted};
 
 /// A server that does not answer within this time (it may be rebooting) is not waited for.
@@ -19,7 +20,7 @@ pub async fn look_at_egress(ledger: &Ledger, services: &Arc<Services>) -> Result
     let closed = ledger.state(closed_servers);
     let asks = closed.into_iter().map(|(step, name, loaded)| async move {
         let answer = tokio::time::timeout(PATIENCE, ask(services, &name, loaded.as_deref()));
-        Some((step, answer.await.ok()?))
+        Some((step, answer.await.ok()??))
     });
     for (step, found) in futures::future::join_all(asks).await.into_iter().flatten() {
         let what = What::Note {
@@ -32,14 +33,17 @@ pub async fn look_at_egress(ledger: &Ledger, services: &Arc<Services>) -> Result
     Ok(())
 }
 
-async fn ask(services: &Services, name: &str, loaded: Option<&str>) -> Dropped {
+async fn ask(services: &Services, name: &str, loaded: Option<&str>) -> Option<Dropped> {
+    let host = services.hosts.get(name).ok()?;
     loop {
-        if let Ok(host) = services.hosts.get(name)
-            && let Ok(found) = dropped(&*host, loaded).await
-        {
-            return found;
+        match dropped(&*host, loaded).await {
+            Ok(found) => return Some(found),
+            // It answers, and cannot say.
+            Err(failure) if matches!(failure.reason, Reason::ExitCode | Reason::Verify) => {
+                return None;
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 

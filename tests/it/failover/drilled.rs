@@ -18,6 +18,8 @@ fn the_failover_is_rehearsed_beside_a_shop_that_goes_on_selling() {
     let shop = Shop::up("drilled");
     shop.order();
     shop.back_up(Timestamp::now(), false);
+    // Its cron opens a nameless file in /tmp each minute, and the first one brings that folder into the host's own layer.
+    shop.on_source("198.18.1.2", ": > /tmp/first");
     let mut before = world(&shop);
     let asked = calls(&shop, 0).len();
 
