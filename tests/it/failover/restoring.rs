@@ -7,11 +7,7 @@ use super::shop::{FINGERPRINT, Shop, wait_for};
 #[test]
 fn a_restore_goes_on_without_its_orchestrator_and_is_attached_to() {
     let shop = Shop::up("restoring");
-    shop.ask_source(
-        "insert into orders (user_id, total, created_at)
-         select 1 + n % 1200, n % 100, now() - interval '1 day' - n * interval '1 second'
-         from generate_series(1, 250000) as n;",
-    );
+    shop.many_orders();
     shop.order();
     let fingerprint = shop.ask_source(FINGERPRINT);
     shop.back_up(Timestamp::now(), false);

@@ -346,6 +346,15 @@ impl Shop {
         ran.ended(0, self).out.trim().to_owned()
     }
 
+    /// Old orders, so many that their restore takes a moment in which it can be caught; so much alike that their backup stays small.
+    #[track_caller]
+    pub fn many_orders(&self) {
+        self.ask_source(
+            "insert into orders (user_id, total, created_at)
+             select 1, 1, '2026-01-01' from generate_series(1, 250000)",
+        );
+    }
+
     /// A customer orders, by name.
     #[track_caller]
     pub fn order(&self) {

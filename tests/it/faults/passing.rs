@@ -16,6 +16,7 @@ fn outages_that_pass_are_waited_out_and_nothing_is_done_twice() {
          select 1 + n % 1200, n % 100, now() - interval '1 day' - n * interval '1 second'
          from generate_series(1, 200000) as n;",
     );
+    shop.many_orders();
     shop.order();
     let kept = shop.newest();
     let fingerprint = shop.ask_source(FINGERPRINT);

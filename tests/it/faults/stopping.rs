@@ -11,6 +11,7 @@ const DATABASES: &str = "cd / && runuser -u postgres -- psql -XAtq postgres -c '
 #[test]
 fn a_wrong_key_and_a_host_that_dies_in_the_restore_lose_nothing() {
     let shop = Shop::up("stops");
+    shop.many_orders();
     shop.order();
     let kept = shop.newest();
     let fingerprint = shop.ask_source(FINGERPRINT);
@@ -195,8 +196,6 @@ chmod 755 /usr/local/bin/{program}"#
     )
 }
 
-/// Redis: once while a server of ours counts what it has loaded, once between the renames, when the old data is aside and the new
-/// one not yet in its place. Files: once when they are extracted and nobody has compared them, once between the renames.
 /// Every picture with its content, in a line.
 const MEDIA: &str = "cd /srv/shop/media && find . -type f -exec sha256sum {} + | sort | sha256sum";
 
@@ -272,6 +271,8 @@ fn a_full_disk_takes_no_half_of_redis_and_no_half_of_a_tree() {
     assert_eq!(shop.on_restored("web", MEDIA), pictures);
 }
 
+/// Redis: once while a server of ours counts what it has loaded, once between the renames, when the old data is aside and the new
+/// one not yet in its place. Files: once when they are extracted and nobody has compared them, once between the renames.
 #[test]
 fn hosts_that_lose_their_power_in_a_restore_of_redis_and_of_files_come_to_the_right_end() {
     let shop = Shop::up("power");
