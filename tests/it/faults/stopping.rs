@@ -181,16 +181,17 @@ fn a_full_disk_of_one_s_own_stops_the_run_before_the_next_deed() {
 /// done: held in the middle, on any machine. `/usr/local` comes first in every PATH.
 fn hold(program: &str, words: &str) -> String {
     format!(
-        r#"cat > /usr/local/bin/{program} <<'END'
+        r#"real=$(PATH=/usr/sbin:/usr/bin command -v {program})
+sed "s|REAL|$real|g" > /usr/local/bin/{program} <<'END'
 #!/bin/sh
 if [ ! -e /var/tmp/held-{program} ]; then
   case "$*" in {words})
-    /usr/bin/{program} "$@"
+    REAL "$@"
     : > /var/tmp/held-{program}
     exec sleep 300 ;;
   esac
 fi
-exec /usr/bin/{program} "$@"
+exec REAL "$@"
 END
 chmod 755 /usr/local/bin/{program}"#
     )
@@ -274,12 +275,15 @@ fn a_full_disk_takes_no_half_of_redis_and_no_half_of_a_tree() {
 /// Redis: once while a server of ours counts what it has loaded, once between the renames, when the old data is aside and the new
 /// one not yet in its place. Files: once when they are extracted and nobody has compared them, once between the renames.
 #[test]
-fn hosts_that_lose_their_power_in_a_restore_of_redis_and_of_files_come_to_the_right_end() {
+fn hosts_that_lose_their_power_in_a_restore_of_redis_files_and_configuration_come_to_the_right_end()
+{
     let shop = Shop::up("power");
     shop.order();
     let kept = shop.newest();
     let pictures = shop.on_source("198.18.1.2", MEDIA);
     let carts = shop.on_source("198.18.1.1", KEYS);
+    let configuration = "cat /etc/nginx/sites-enabled/shop.conf /etc/cron.d/shop | sha256sum";
+    let site = shop.on_source("198.18.1.2", configuration);
     assert!(carts.contains(' '), "{carts}");
     shop.back_up(Timestamp::now(), false);
     let lost_at = shop.lose_region().to_string();
@@ -302,6 +306,11 @@ fn hosts_that_lose_their_power_in_a_restore_of_redis_and_of_files_come_to_the_ri
         "    needs: [fence-web]\n    uses: dataset.restore",
         "    needs: [fence-web, restore-cache]\n    uses: dataset.restore",
     );
+    shop.edit(
+        "plans/region-failover.yaml",
+        "    needs: [web-certificate, web-key]\n    uses: dataset.restore",
+        "    needs: [web-certificate, web-key, restore-media]\n    uses: dataset.restore",
+    );
     // Asked when the folder has its name; before, there is none.
     shop.edit(
         "plans/region-failover.yaml",
@@ -315,6 +324,8 @@ fn hosts_that_lose_their_power_in_a_restore_of_redis_and_of_files_come_to_the_ri
         ("db", "mv", "*/kept/*"),
         ("web", "tar", "*--extract*"),
         ("web", "mv", "*/srv/shop/media"),
+        // The configuration, while its checker looks at what is not in place yet.
+        ("web", "nginx", "-t*"),
     ];
     for (host, program, held) in holds {
         shop.on_restored(host, &hold(program, held));
@@ -338,5 +349,6 @@ fn hosts_that_lose_their_power_in_a_restore_of_redis_and_of_files_come_to_the_ri
     assert!(report.contains("find /srv/shop/media"), "{report}");
     assert_eq!(shop.on_restored("db", KEYS), carts);
     assert_eq!(shop.on_restored("web", MEDIA), pictures);
+    assert_eq!(shop.on_restored("web", configuration), site);
     assert_eq!(shop.newest()["id"], kept["id"]);
 }
