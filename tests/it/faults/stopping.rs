@@ -62,7 +62,7 @@ fn a_wrong_key_and_a_host_that_dies_in_the_restore_lose_nothing() {
 }
 
 #[test]
-fn a_clock_that_is_an_hour_slow_is_noticed_and_a_full_disk_takes_no_half_restore() {
+fn a_clock_that_is_an_hour_off_is_noticed_and_a_full_disk_takes_no_half_restore() {
     let shop = Shop::up("clock");
     shop.order();
     let kept = shop.newest();
@@ -71,7 +71,7 @@ fn a_clock_that_is_an_hour_slow_is_noticed_and_a_full_disk_takes_no_half_restore
     let lost_at = shop.lose_region().to_string();
 
     // An hour slow: the loss would lie in the future, and so would the backup.
-    let slow = |lost_at: &[&str]| {
+    let with_clock = |off: &str, lost_at: &[&str]| {
         let words = [
             &[
                 "run",
@@ -93,15 +93,15 @@ fn a_clock_that_is_an_hour_slow_is_noticed_and_a_full_disk_takes_no_half_restore
             "sh",
             "-c",
             &format!(
-                "exec faketime -f -1h {} {words}",
+                "exec faketime -f {off} {} {words}",
                 env!("CARGO_BIN_EXE_dr-plan")
             ),
         ])
     };
-    slow(&["--lost-at", &lost_at])
+    with_clock("-1h", &["--lost-at", &lost_at])
         .ended(2, &shop)
         .says("this machine's clock");
-    let ran = slow(&[]).ended(5, &shop);
+    let ran = with_clock("-1h", &[]).ended(5, &shop);
     let ran = ran.says("the clock of this machine is wrong");
     ran.says("nothing was touched");
     assert_eq!(shop.creations(), Vec::<String>::new());
@@ -135,6 +135,11 @@ fn a_clock_that_is_an_hour_slow_is_noticed_and_a_full_disk_takes_no_half_restore
     shop.do_it(&["resume", "last"]).ended(0, &shop).says("MET");
     assert_eq!(shop.ask_restored(FINGERPRINT), fingerprint);
     assert_eq!(shop.newest()["id"], kept["id"]);
+
+    // An hour fast: every backup would seem an hour older than it is.
+    let ran = with_clock("+1h", &["--anew"]).ended(5, &shop);
+    let ran = ran.says("the clock of this machine is wrong");
+    ran.says("nothing was touched");
 }
 
 #[test]
