@@ -43,7 +43,9 @@ enum Fate {
 
 /// Something that was found.
 struct Found {
+    /// The account that it stands in, and which of those that were asked showed it: one account may have two tokens.
     account: String,
+    client: usize,
     leftover: Leftover,
     fate: Fate,
     /// After the attempt: the proof, or what went wrong.
@@ -72,7 +74,8 @@ impl Reap {
                 match ask(&**client).await {
                     Ok((drills, runs)) => {
                         all.extend(drills.into_iter().map(|leftover| Found {
-                            account: at.to_string(),
+                            account: client.account().to_string(),
+                            client: at,
                             fate: self.fate(&leftover, &state, now),
                             leftover,
                             came: None,
@@ -87,9 +90,8 @@ impl Reap {
             // Two tokens of one project see the same.
             let mut seen = BTreeSet::new();
             all.retain(|found| {
-                let client = clients[found.account.parse::<usize>().unwrap_or_default()].account();
                 seen.insert((
-                    client.to_string(),
+                    found.account.clone(),
                     found.leftover.kind,
                     found.leftover.id.clone(),
                 ))
@@ -100,10 +102,6 @@ impl Reap {
             all.sort_by_key(|found| found.leftover.kind != "server");
             if !self.dry_run {
                 take(&mut all, &clients, &state, &mask).await?;
-            }
-            for found in &mut all {
-                let at: usize = found.account.parse().unwrap_or_default();
-                found.account = clients[at].account().to_string();
             }
             let bad = !failed.is_empty() || all.iter().any(|one| matches!(one.came, Some(Err(_))));
             show(&all, &recovery, &failed, common);
@@ -211,7 +209,7 @@ async fn take(
                 }
             }
         }
-        let client = &clients[found.account.parse::<usize>().unwrap_or_default()];
+        let client = &clients[found.client];
         let came = remove(&**client, &found.leftover).await;
         if let (Ok(proof), Some(Some(ledger))) = (&came, held.get(&run)) {
             tell(ledger, client.account(), &found.leftover, proof).await;
