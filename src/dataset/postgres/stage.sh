@@ -170,7 +170,10 @@ dr_report_size() {
 SELECT pg_database_size(:'name')
 SQL
   ) || dr_bytes_now=0
-  dr_progress restore "${dr_bytes_now:-0}" 0
+  # Twice the plain dump is what a database takes, as a rule (see above): a total to count against, until it turns out wrong.
+  dr_expected=$((dr_plain * 2 + 8388608))
+  if [ "${dr_bytes_now:-0}" -ge "$dr_expected" ]; then dr_expected=0; fi
+  dr_progress restore "${dr_bytes_now:-0}" "$dr_expected"
 }
 dr_watch 2 dr_report_size
 case "$dr_form" in

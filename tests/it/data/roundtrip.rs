@@ -23,12 +23,18 @@ pub const SOON: Duration = Duration::from_secs(120);
 #[derive(Default)]
 pub struct Heard {
     pub phases: Vec<String>,
+    /// The phases that have a total to count against.
+    pub counted: Vec<String>,
     pub notes: Vec<String>,
     pub log: Vec<String>,
 }
 
 impl Progress for Heard {
-    fn phase(&mut self, phase: &str, _: u64, _: u64) {
+    fn phase(&mut self, phase: &str, done: u64, total: u64) {
+        if total > 0 {
+            assert!(done <= total, "{phase}: {done} of {total}");
+            self.counted.push(phase.to_string());
+        }
         if self.phases.last().is_none_or(|last| last != phase) {
             self.phases.push(phase.to_string());
         }
@@ -123,6 +129,10 @@ async fn a_custom_dump_closed_with_gpg_comes_back_equal_and_its_passphrase_is_ne
     let (looks, seen) = watcher.join().unwrap();
     assert!(looks > 20, "looked only {looks} times");
     assert_eq!(seen, Vec::<String>::new(), "a secret was seen in /proc");
+    for phase in ["fetch", "decode", "restore"] {
+        let counted = heard.counted.iter().any(|one| one == phase);
+        assert!(counted, "{phase}: {:?}", heard.counted);
+    }
     let log = heard.log.join("\n");
     assert!(!log.contains("canary") && !log.contains("X-Amz"), "{log}");
 
