@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Once;
 use std::time::Duration;
 
+use super::trust;
 use crate::kind::chain;
 
 /// Why no client could be made.
@@ -94,54 +94,39 @@ pub(super) fn fresh_connections(options: &HttpOptions) -> Result<reqwest::Client
 }
 
 fn build(options: &HttpOptions, keep_connections: bool) -> Result<reqwest::Client, HttpError> {
-    install_tls();
-    let builder = || {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("dr-plan/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect)
-            .timeout(options.total)
-            .redirect(redirects(options.redirects))
-            // What is sent again, and when, is decided by the policy of the caller alone.
-            .retry(reqwest::retry::never());
-        if options.direct {
-            builder = builder.no_proxy();
-        }
-        if !keep_connections {
-            builder = builder.pool_max_idle_per_host(0);
-        }
-        for (host, address) in &options.pinned {
-            builder = builder.resolve(host, *address);
-        }
-        builder
-    };
-    if let Some(path) = &options.ca_file {
-        let certificates = read_ca_file(path)?;
-        return builder()
-            .tls_certs_only(certificates)
-            .build()
-            .map_err(|e| HttpError::Build(chain(&e)));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("dr-plan/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(options.connect)
+        .timeout(options.total)
+        .redirect(redirects(options.redirects))
+        // What is sent again, and when, is decided by the policy of the caller alone.
+        .retry(reqwest::retry::never())
+        .tls_backend_preconfigured(tls(options)?);
+    if options.direct {
+        builder = builder.no_proxy();
     }
-    builder().build().or_else(|first| {
-        // A machine without certificate authorities can still speak plain HTTP; an HTTPS request will say that the
-        // certificate is not trusted.
-        builder()
-            .tls_certs_only(std::iter::empty::<reqwest::Certificate>())
-            .build()
-            .map_err(|_| HttpError::Build(chain(&first)))
-    })
+    if !keep_connections {
+        builder = builder.pool_max_idle_per_host(0);
+    }
+    for (host, address) in &options.pinned {
+        builder = builder.resolve(host, *address);
+    }
+    builder
+        .build()
+        .map_err(|error| HttpError::Build(chain(&error)))
 }
 
-fn read_ca_file(path: &std::path::Path) -> Result<Vec<reqwest::Certificate>, HttpError> {
-    let wrong = |why: String| HttpError::CaFile {
-        path: path.to_path_buf(),
-        why,
+fn tls(options: &HttpOptions) -> Result<rustls::ClientConfig, HttpError> {
+    let made = match &options.ca_file {
+        Some(path) => trust::config(trust::file(path).map_err(|why| HttpError::CaFile {
+            path: path.clone(),
+            why,
+        })?),
+        None => trust::machine().map_or_else(|_| trust::nobody(), trust::config),
     };
-    let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-    let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(chain(&e)))?;
-    if certificates.is_empty() {
-        return Err(wrong("no certificate in it (PEM is expected)".into()));
-    }
-    Ok(certificates)
+    let mut config = made.map_err(|error| HttpError::Build(chain(&error)))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn redirects(kind: Redirects) -> reqwest::redirect::Policy {
@@ -159,15 +144,6 @@ fn redirects(kind: Redirects) -> reqwest::redirect::Policy {
             }
         }),
     }
-}
-
-/// reqwest is built without a TLS provider: it takes the process's own, and panics without one.
-fn install_tls() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error means that another part of the program was first, with the same provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod pace;
 mod policy;
 mod text;
 mod tls;
+mod trust;
 
 pub use answer::{Answer, CallError, Refusal};
 pub use api::{Api, ApiSettings, Call, Credential};

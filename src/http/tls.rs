@@ -7,17 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+
+use super::trust;
 
 /// Who is asked for what.
 #[derive(Debug, Clone)]
@@ -137,19 +134,13 @@ pub async fn certificate(question: &TlsQuestion, within: Duration) -> Result<Sho
 }
 
 async fn ask(question: &TlsQuestion) -> Result<Shown, TlsError> {
-    let own = |error: rustls::Error| TlsError::Own(format!("setting up TLS: {error}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let judge = Arc::new(Judge {
-        inner: trusted(question.trust.as_deref(), &provider)?,
+        inner: trusted(question.trust.as_deref())?,
         valid_for: question.valid_for,
         seen: Mutex::default(),
     });
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(own)?
-        .dangerous()
-        .with_custom_certificate_verifier(judge.clone())
-        .with_no_client_auth();
+    let config = trust::config(judge.clone())
+        .map_err(|error| TlsError::Own(format!("setting up TLS: {error}")))?;
     let name = ServerName::try_from(question.name.clone())
         .map_err(|_| TlsError::Own(format!("`{}` is no name of a server", question.name)))?;
     let unreachable = |error: std::io::Error| TlsError::Unreachable(error.to_string());
@@ -182,37 +173,16 @@ async fn ask(question: &TlsQuestion) -> Result<Shown, TlsError> {
 }
 
 /// The verifier for the authorities of a file, or for those of this machine.
-fn trusted(
-    trust: Option<&Path>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+fn trusted(trust: Option<&Path>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let Some(path) = trust else {
-        let machine = rustls_platform_verifier::Verifier::new(provider.clone());
-        let machine = machine.map_err(|error| {
-            TlsError::Own(format!("this machine's certificate authorities: {error}"))
-        })?;
-        return Ok(Arc::new(machine));
+        return trust::machine().map_err(TlsError::Own);
     };
-    let wrong = |why: String| {
+    trust::file(path).map_err(|why| {
         let path = path.display();
         TlsError::Own(format!(
             "reading certificate authorities from `{path}`: {why}"
         ))
-    };
-    let mut roots = RootCertStore::empty();
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    for certificate in found {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("no certificate in it (PEM is expected)".into()));
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let verifier = verifier.build().map_err(|error| wrong(error.to_string()))?;
-    Ok(verifier)
+    })
 }
 
 fn read(certificate: &[u8]) -> Option<Shown> {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::signer::Signer;
 use object_store::{ClientOptions, RetryConfig};
 
 use super::{Fetch, Object, Store};
+use crate::http::{HttpOptions, http_client};
 use crate::kind::{Failure, Reason};
 use crate::secret::Secret;
 
@@ -30,6 +32,25 @@ pub struct S3Settings {
     pub path_style: bool,
     /// A store of a sandbox: plain HTTP is allowed there and nowhere else.
     pub sandbox: bool,
+}
+
+/// Requests go through a client like all others of this program: its trust, its proxies, and no redirects, since a signature is
+/// for one host.
+#[derive(Debug)]
+struct OurClient;
+
+impl HttpConnector for OurClient {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let options = HttpOptions {
+            total: Duration::from_secs(60),
+            ..HttpOptions::default()
+        };
+        let client = http_client(&options).map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(error),
+        })?;
+        Ok(HttpClient::new(client))
+    }
 }
 
 /// A bucket.
@@ -60,20 +81,13 @@ impl S3Store {
                 .hint("use https; plain http is for sandboxes only"));
             }
         }
-        // Two libraries below may ask for rustls' process-wide provider; the first one in wins, and both are ring.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&settings.bucket)
             .with_region(&settings.region)
             .with_access_key_id(settings.access_key.expose())
             .with_secret_access_key(settings.secret_key.expose())
             .with_virtual_hosted_style_request(!settings.path_style)
-            .with_client_options(
-                ClientOptions::new()
-                    .with_allow_http(settings.sandbox)
-                    .with_connect_timeout(Duration::from_secs(10))
-                    .with_timeout(Duration::from_secs(60)),
-            )
+            .with_http_connector(OurClient)
             .with_retry(RetryConfig {
                 max_retries: 5,
                 retry_timeout: Duration::from_secs(60),

@@ -87,7 +87,7 @@ fn a_certificate_is_judged_as_a_browser_judges_it() {
         "shop-web-1",
         "faketime '30 days ago' openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 10 \
          -subj /CN=shop.example -addext subjectAltName=DNS:shop.example -keyout /etc/shop/tls/shop.key -out /etc/shop/tls/shop.crt 2>/dev/null
-         systemctl reload nginx",
+         systemctl restart nginx",
     );
     tls(
         "expired",
