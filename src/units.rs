@@ -15,6 +15,9 @@ pub enum UnitError {
     /// Below zero, or zero where time must pass.
     #[error("`{0}` is not a positive duration")]
     Negative(String),
+    /// Longer than any moment can be moved by.
+    #[error("`{0}` is too long: a hundred years (876000h) are the most")]
+    TooLong(String),
     /// Not a size.
     #[error("`{0}` is not a size: write it like `500MB` or `4GiB`")]
     Size(String),
@@ -24,6 +27,9 @@ pub enum UnitError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
+
+/// So long a span may be: whatever moment it is added to, the sum is a moment too.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Span {
     /// Reads hours, minutes, seconds and smaller; days and months have no fixed length, so write `24h`.
@@ -37,9 +43,11 @@ impl Span {
         {
             return Err(wrong());
         }
-        Duration::try_from(span)
-            .map(Self)
-            .map_err(|_| UnitError::Negative(text.to_string()))
+        let span = Duration::try_from(span).map_err(|_| UnitError::Negative(text.to_string()))?;
+        match span > LONGEST {
+            true => Err(UnitError::TooLong(text.to_string())),
+            false => Ok(Self(span)),
+        }
     }
 }
 
@@ -247,7 +255,17 @@ mod tests {
         assert_eq!(seconds("90s"), Ok(90));
         assert_eq!(seconds("15m"), Ok(900));
         assert_eq!(seconds("1h30m"), Ok(5400));
-        for wrong in ["90", "", "-5s", "1 day", "soon", "PT5S"] {
+        assert_eq!(seconds("876000h"), Ok(3_153_600_000));
+        for wrong in [
+            "90",
+            "",
+            "-5s",
+            "1 day",
+            "soon",
+            "PT5S",
+            "876001h",
+            "900000000000h",
+        ] {
             assert!(Span::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,6 +1,8 @@
 //! `compose.up`: an application as systemd units: their files are put on the host, and what changed is started anew, enabled, and
 //! looked at until it stays up. What stood there before is kept.
 
+mod sight;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use crate::problem::Problem;
 use crate::transport::{JobState, Script};
 use crate::units::Span;
 use crate::yaml::Node;
+use sight::Sight;
 
 /// Arguments of `compose.up`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -112,181 +115,24 @@ impl Verb for ComposeUp {
 
 /// Goes through all files: `$key` names what is kept of one, `$path` says where it lies. The names are of this program and of
 /// hexadecimal digits, so that `eval` reads no value.
-const EACH: &str = r#"
-each() {
-  for key in $DR_KEYS; do
-    eval "path=\$DR_PATH_$key"
-    "$1"
-  done
-}
-state() {
-  active=$(systemctl is-active "$1" 2>/dev/null) || true
-  enabled=$(systemctl is-enabled "$1" 2>/dev/null) || true
-}
-"#;
+const EACH: &str = include_str!("compose_up/each.sh");
 
 /// `file KEY HASH`, `unit NAME ACTIVE ENABLED PENDING INVOCATION`.
-const LOOK: &str = r#"
-file() {
-  if [ -L "$path" ] || { [ -e "$path" ] && [ ! -f "$path" ]; }; then echo "file $key other"
-  elif [ -e "$path" ]; then echo "file $key $(sha256sum <"$path" | cut -d ' ' -f 1)"
-  else echo "file $key absent"; fi
-}
-each file
-for unit in $DR_UNITS; do
-  state "$unit"
-  pending=no
-  [ ! -e "$DR_KEEP/pending.$unit" ] || pending=yes
-  start=$(systemctl show -p InvocationID --value "$unit" 2>/dev/null) || true
-  echo "unit $unit ${active:-unknown} ${enabled:-unknown} $pending ${start:--}"
-done
-"#;
+const LOOK: &str = include_str!("compose_up/look.sh");
 
 /// Keeps, writes, starts. That a unit has to start anew is on the disk before its file is changed: after a crash in between
 /// nothing else would show it.
-const DEPLOY: &str = r#"
-umask 077
-# What was kept here before was let go of: from now on something else is kept.
-if [ -e "$DR_KEEP.released" ]; then
-  rm -rf "$DR_KEEP"
-  rm -f "$DR_KEEP.released"
-fi
-mkdir -p "$DR_KEEP"
-keep() {
-  [ -e "$DR_KEEP/$key.kept" ] || [ -e "$DR_KEEP/$key.none" ] || {
-    if [ -e "$path" ]; then
-      cp -a -- "$path" "$DR_KEEP/$key.part"
-      mv -- "$DR_KEEP/$key.part" "$DR_KEEP/$key.kept"
-    else
-      : >"$DR_KEEP/$key.none"
-    fi
-  }
-}
-each keep
-for unit in $DR_UNITS; do
-  [ -e "$DR_KEEP/unit.$unit" ] || {
-    state "$unit"
-    echo "${active:-unknown} ${enabled:-unknown}" >"$DR_KEEP/unit.part"
-    mv "$DR_KEEP/unit.part" "$DR_KEEP/unit.$unit"
-  }
-done
-sync -f "$DR_KEEP"
-
-write() {
-  eval "unit=\$DR_UNIT_$key"
-  mkdir -p -m 755 -- "${path%/*}"
-  new=${path%/*}/.${path##*/}.dr-plan
-  eval "printf '%s' \"\$DR_TEXT_$key\"" >"$new"
-  chmod 644 "$new"
-  if cmp -s "$new" "$path"; then
-    rm -f -- "$new"
-    return 0
-  fi
-  for one in ${unit:-$DR_UNITS}; do : >"$DR_KEEP/pending.$one"; done
-  sync -f "$DR_KEEP"
-  sync "$new"
-  mv -fT -- "$new" "$path"
-  echo "changed: $path"
-}
-each write
-systemctl daemon-reload
-for unit in $DR_UNITS; do
-  state "$unit"
-  case "$DR_ENABLED $enabled" in
-    "yes enabled") ;;
-    "yes "*) systemctl enable "$unit" ;;
-    "no enabled") systemctl disable "$unit" ;;
-  esac
-done
-for unit in $DR_STARTED; do
-  state "$unit"
-  if [ -e "$DR_KEEP/pending.$unit" ] || [ "$active" != active ]; then
-    systemctl reset-failed "$unit" 2>/dev/null || true
-    echo "starting $unit anew"
-    systemctl restart "$unit" || {
-      code=$?
-      systemctl status "$unit" --no-pager --lines=10 || true
-      exit "$code"
-    }
-  fi
-done
-# What is started by another unit reads its file when it is.
-for unit in $DR_UNITS; do rm -f "$DR_KEEP/pending.$unit"; done
-"#;
+const DEPLOY: &str = include_str!("compose_up/deploy.sh");
 
 /// All that was kept goes back; what was not there before goes. What is kept stays until all of it is in its place and on the disk: said
 /// twice, it comes to the same.
-const BACK: &str = r#"
-if [ -e "$DR_KEEP.released" ]; then echo "what stood there before was let go of"; exit 1; fi
-end() {
-  eval "unit=\$DR_UNIT_$key"
-  if [ -n "$unit" ] && [ -e "$DR_KEEP/$key.none" ] && [ -e "$path" ]; then
-    systemctl stop "$unit" || true
-    systemctl disable "$unit" || true
-  fi
-}
-each end
-back() {
-  if [ -e "$DR_KEEP/$key.kept" ]; then
-    next=${path%/*}/.${path##*/}.dr-plan
-    cp -a -- "$DR_KEEP/$key.kept" "$next" || {
-      rm -f -- "$next"
-      echo "$path stays as it is, and what stood there before stays in $DR_KEEP"
-      exit 1
-    }
-    sync "$next"
-    mv -fT -- "$next" "$path"
-    sync "${path%/*}"
-  elif [ -e "$DR_KEEP/$key.none" ]; then
-    rm -f -- "$path"
-  fi
-}
-each back
-systemctl daemon-reload
-for unit in $DR_UNITS; do
-  [ -e "$DR_KEEP/unit.$unit" ] || continue
-  read -r was_active was_enabled <"$DR_KEEP/unit.$unit"
-  case $was_enabled in
-    enabled) systemctl enable "$unit" ;;
-    disabled) systemctl disable "$unit" ;;
-  esac
-  if [ "$was_active" = active ]; then
-    systemctl reset-failed "$unit" 2>/dev/null || true
-    systemctl restart "$unit"
-  else
-    systemctl stop "$unit" 2>/dev/null || true
-  fi
-done
-same() {
-  [ ! -e "$DR_KEEP/$key.kept" ] || cmp -s -- "$DR_KEEP/$key.kept" "$path" || {
-    echo "$path is not what it was before"
-    exit 1
-  }
-}
-each same
-sync -f "$DR_KEEP"
-rm -rf "$DR_KEEP"
-"#;
+const BACK: &str = include_str!("compose_up/back.sh");
 
 /// `file KEY HASH`, `unit NAME ACTIVE`: what was kept of before. Nothing where nothing was. `released`: it is let go of.
-const KEPT: &str = r#"
-[ ! -e "$DR_KEEP.released" ] || echo released
-file() {
-  if [ -e "$DR_KEEP/$key.kept" ]; then echo "file $key $(sha256sum <"$DR_KEEP/$key.kept" | cut -d ' ' -f 1)"
-  elif [ -e "$DR_KEEP/$key.none" ]; then echo "file $key absent"; fi
-}
-each file
-for unit in $DR_UNITS; do
-  [ ! -e "$DR_KEEP/unit.$unit" ] || { read -r active rest <"$DR_KEEP/unit.$unit"; echo "unit $unit $active"; }
-done
-"#;
+const KEPT: &str = include_str!("compose_up/kept.sh");
 
 /// That it is let go of is on the disk before the first file of it goes: half of it must never be put back.
-const RELEASE: &str = r#"
-: >"$DR_KEEP.released"
-sync -f "$DR_KEEP.released"
-rm -rf "$DR_KEEP"
-"#;
+const RELEASE: &str = include_str!("compose_up/release.sh");
 
 /// A file of the deployment.
 struct Piece {
@@ -296,25 +142,6 @@ struct Piece {
     from: PathBuf,
     /// The unit that it is the file of.
     unit: Option<String>,
-}
-
-/// What the host says.
-#[derive(Debug, Default)]
-struct Sight {
-    /// Hash, `absent` or `other`, by key.
-    files: BTreeMap<String, String>,
-    units: BTreeMap<String, UnitState>,
-    /// What was kept of before is let go of.
-    released: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct UnitState {
-    active: String,
-    enabled: String,
-    pending: bool,
-    /// Another one for each start (systemd.exec(5), INVOCATION_ID).
-    start: String,
 }
 
 impl ComposeUp {
@@ -395,27 +222,7 @@ impl ComposeUp {
             let words = format!("looking at {}: {}", self.title(), answer.said());
             return Err(Failure::new(Reason::Other, words));
         }
-        let mut sight = Sight::default();
-        for line in answer.stdout.lines() {
-            match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-                ["file", key, hash] => {
-                    sight.files.insert((*key).to_string(), (*hash).to_string());
-                }
-                ["released"] => sight.released = true,
-                ["unit", unit, active, rest @ ..] => {
-                    let word = |at: usize| rest.get(at).copied().unwrap_or_default().to_string();
-                    let state = UnitState {
-                        active: (*active).to_string(),
-                        enabled: word(0),
-                        pending: word(1) == "yes",
-                        start: word(2),
-                    };
-                    sight.units.insert((*unit).to_string(), state);
-                }
-                _ => {}
-            }
-        }
-        Ok(sight)
+        Ok(Sight::read(&answer.stdout))
     }
 
     /// What is not as wanted, the worst first: `(foreign, words)`.

@@ -8,19 +8,16 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::bound::{Asked, Bound, inputs};
 use super::enter::enter_world_of;
 use super::failure::{CliError, EXCEPTIONS, FAILED, OK, Outcome, USAGE};
-use super::here::state_folder;
-use super::run::inputs;
-use super::sources::{Reader, absolute};
-use super::{Common, header, preview, print, problems, runtime, say, services};
+use super::sources::Reader;
+use super::{Common, preview, print, runtime, services};
 use crate::account::Account;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::engine::{Foreseen, Preview, Readiness, Stand, Would, readiness};
-use crate::ids::RunId;
 use crate::inventory::Inventory;
 use crate::kind::{Failure, Finding, Mode, Reason};
-use crate::program::Program;
 use crate::secret::Mask;
 use crate::units::duration;
 
@@ -75,46 +72,19 @@ fn of_plan(
     common: &Common,
     estates: &mut BTreeSet<PathBuf>,
 ) -> Result<Vec<(String, Vec<Readiness>)>, CliError> {
-    let texts = Reader::of_person().plan(path, given, common)?;
-    enter_world_of(&texts.sources.inventory)?;
-    let mut files = texts.files;
-    let run = RunId::generate();
-    let program = Program::bind(texts.sources, Mode::Failover, run.clone(), given)?;
-    if !program.warnings.is_empty() && !common.quiet {
-        say(&problems::render(&program.warnings, true));
-    }
-    header::add_files_of(&program, &mut files)?;
+    let bound = Bound::read(path, given, Mode::Failover, common)?;
+    let program = &bound.program;
     let mut found = Vec::new();
-    if estates.insert(texts.named.inventory.clone()) {
+    if estates.insert(bound.inventory_file().to_path_buf()) {
         let name = format!("estate {}", program.inventory().name);
         found.push((
             name,
             estate(program.inventory().clone(), program.accounts())?,
         ));
     }
-    let program = Arc::new(program);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let header = header::of(
-        &program,
-        header::Beginning {
-            run,
-            lost_at: None,
-            now: clock.now(),
-            approved: Vec::new(),
-            adopts: None,
-            plan: absolute(path)?,
-            named: &texts.named,
-            files: &files,
-        },
-    );
+    let header = bound.header(Asked::default());
     let rto = header.objectives.rto;
-    let foreseen = preview::look(preview::Wanted {
-        program: &program,
-        header,
-        older: None,
-        state: &state_folder(common.state.clone())?,
-        clock,
-    })?;
+    let foreseen = preview::look(bound.to_look_at(&header, None))?;
     found.push((
         format!("plan {}", foreseen.plan),
         of_preview(&foreseen, rto),

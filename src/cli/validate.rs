@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::bound::inputs;
 use super::failure::{CliError, OK, Outcome};
-use super::run::inputs;
 use super::sources::Reader;
 use super::{Common, print, problems, say};
 use crate::ids::RunId;

@@ -3,14 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::binding::{bind_check, bind_step};
 use super::placeholder::{self, Placeholder};
-use super::{ATTEMPTS, BACKOFF, PATIENCE, Program, bind_check, bind_step, scope};
+use super::{Program, scope};
 use crate::action::{Action, Move, kind_of};
 use crate::ids::StepId;
 use crate::kind::{Effect, Failure, Output, Reason};
 use crate::problem::Problem;
 use crate::state::RunState;
 use crate::template::Reference;
+
+/// When the plan says nothing: three attempts, a second before the second.
+const ATTEMPTS: u32 = 3;
+const BACKOFF: Duration = Duration::from_secs(1);
+/// And ten minutes for what is only out of reach: the outage of an API or of a line is no reason to give a night up.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The rules of a step.
 #[derive(Debug, Clone)]

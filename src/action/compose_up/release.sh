@@ -1,0 +1,3 @@
+: >"$DR_KEEP.released"
+sync -f "$DR_KEEP.released"
+rm -rf "$DR_KEEP"
