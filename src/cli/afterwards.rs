@@ -128,7 +128,7 @@ impl Afterwards {
                 host.disconnect().await;
             }
             let code = came?;
-            write_reports(&self.folder, &ledger, &mask, common.json)?;
+            write_reports(&self.folder, &ledger, &mask, common.json);
             ledger.close()?;
             Ok(code)
         })

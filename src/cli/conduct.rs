@@ -17,7 +17,7 @@ use crate::engine::{
 };
 use crate::event::{Mark, RunResult, What, is_one_of};
 use crate::ids::StepId;
-use crate::journal::{Ledger, Letter, RunFolder, Word};
+use crate::journal::{JournalError, Ledger, Letter, RunFolder, Word};
 use crate::kind::chain;
 use crate::program::Work;
 use crate::report::{Report, html, markdown};
@@ -89,7 +89,7 @@ impl Conduct {
             (OK, Down::Left) => EXCEPTIONS,
             (code, _) => code,
         };
-        write_reports(&self.folder, &self.ledger, &self.mask, self.json)?;
+        write_reports(&self.folder, &self.ledger, &self.mask, self.json);
         self.ledger.close()?;
         Ok(code)
     }
@@ -184,26 +184,35 @@ what the drill made still stands
     }
 }
 
-/// Writes the run's reports anew.
-pub fn write_reports(
+/// Writes the reports. They are made of the journal, which has everything already: a full disk here takes nothing from the
+/// result, and its exit code stays.
+pub fn write_reports(folder: &RunFolder, ledger: &Ledger, mask: &Mask, json: bool) {
+    match try_to_write(folder, ledger, mask) {
+        Ok(_) if json => {}
+        Ok(path) => {
+            let path = path.with_file_name("report.md");
+            super::say(&format!("\nreport: {}\n", path.display()));
+        }
+        Err(error) => {
+            let run = ledger.state(|state| state.header.run.short().to_string());
+            super::say(&format!(
+                "\nwarning: the report could not be written: {}\n hint: dr-plan report {run} prints it from the journal, which is whole\n",
+                chain(&error)
+            ));
+        }
+    }
+}
+
+fn try_to_write(
     folder: &RunFolder,
     ledger: &Ledger,
     mask: &Mask,
-    json: bool,
-) -> Result<(), CliError> {
+) -> Result<std::path::PathBuf, JournalError> {
     let head = folder.read()?.head;
     let report = ledger.state(Report::new).of_journal(head.seq, head.hash);
     folder.write("report.md", mask.clean(&markdown(&report)).as_bytes())?;
     folder.write("report.html", mask.clean(&html(&report)).as_bytes())?;
-    let path = folder.write("report.json", mask.clean(&report.json()).as_bytes())?;
-    if !json {
-        let _ = writeln!(
-            anstream::stderr(),
-            "\nreport: {}",
-            path.with_file_name("report.md").display()
-        );
-    }
-    Ok(())
+    folder.write("report.json", mask.clean(&report.json()).as_bytes())
 }
 
 /// Ctrl-C once: nothing new; twice, or SIGTERM: leave now. A lost terminal stops nothing.

@@ -119,6 +119,9 @@ impl From<JournalError> for CliError {
 
 impl From<FolderError> for CliError {
     fn from(error: FolderError) -> Self {
+        if let FolderError::Journal(error) = error {
+            return error.into();
+        }
         let code = if matches!(
             error,
             FolderError::NoSuchRun { .. } | FolderError::Several { .. }
@@ -141,6 +144,9 @@ impl From<LockError> for CliError {
                 owner.run.short(),
                 owner.run
             )),
+            LockError::File { .. } => Some(
+                "nothing was begun: runs are kept in the state folder (--state, $DR_PLAN_STATE), which must be there for writing".into(),
+            ),
             _ => None,
         };
         let error = Self::new(JOURNAL, chain(&error));

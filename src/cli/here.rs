@@ -7,9 +7,13 @@ use super::failure::{CliError, USAGE};
 /// The folder that runs are kept in: `--state`, `$DR_PLAN_STATE`, or the XDG state folder.
 pub fn state_folder(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
     if let Some(given) = given {
-        return std::path::absolute(&given).map_err(|error| {
-            CliError::new(USAGE, format!("--state {}: {error}", given.display()))
-        });
+        let wrong = |why: &dyn std::fmt::Display| {
+            CliError::new(USAGE, format!("--state {}: {why}", given.display()))
+        };
+        if given.exists() && !given.is_dir() {
+            return Err(wrong(&"this is not a folder"));
+        }
+        return std::path::absolute(&given).map_err(|error| wrong(&error));
     }
     Ok(state_home()?.join("dr-plan"))
 }

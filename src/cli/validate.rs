@@ -35,8 +35,15 @@ impl Validate {
             match check(plan, &given, common) {
                 Ok((steps, found)) => {
                     if !common.quiet && !common.json {
-                        say(&problems::render(&found, true));
-                        say(&format!("{}: {steps} steps, no problems\n", plan.display()));
+                        if !found.is_empty() {
+                            say(&problems::render(&found, true));
+                        }
+                        let steps = match steps {
+                            1 => "1 step".to_string(),
+                            _ => format!("{steps} steps"),
+                        };
+                        let count = problems::count(&found);
+                        say(&format!("{}: {steps}, {count}\n", plan.display()));
                     }
                     warnings.extend(found);
                 }

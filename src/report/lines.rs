@@ -172,7 +172,10 @@ impl Lines {
         };
         let lost = match header.lost_at_is_default {
             true if header.drill.is_some() => "as if it were lost now".to_string(),
-            true => "loss counted from now (no --lost-at)".to_string(),
+            true => format!(
+                "loss counted from the start, {} (no --lost-at)",
+                moment(header.lost_at)
+            ),
             false => format!("lost {}", moment(header.lost_at)),
         };
         let text = format!(

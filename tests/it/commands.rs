@@ -145,6 +145,38 @@ fn one_interrupt_drops_the_question_and_a_resume_asks_again_with_the_run_s_own_i
 }
 
 #[test]
+fn a_report_that_cannot_be_written_takes_nothing_from_the_result() {
+    let folder = Folder::new();
+    let mut run = folder.run();
+    let runs = folder.0.path().join("state/dr-plan/runs");
+    let runs = runs.join(run_id(&runs));
+    std::fs::create_dir(runs.join("report.md")).unwrap();
+    folder.says(&["approve", "last", "go", "--as", "ben"], 0);
+    assert_eq!(ended(&mut run, &folder), Some(0), "{}", folder.err());
+    assert!(
+        folder.err().contains("the report could not be written"),
+        "{}",
+        folder.err()
+    );
+    // The journal has everything.
+    let report = folder.says(&["report", "last"], 0);
+    assert!(
+        report.contains("# MET") && report.contains("ben"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_state_folder_that_is_none_is_said_to_be_none() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("file"), "").unwrap();
+    for words in [["--state", "file", "status"], ["--state", "file", "runs"]] {
+        let refused = folder.says(&words, 2);
+        assert!(refused.contains("is not a folder"), "{refused}");
+    }
+}
+
+#[test]
 fn a_takeover_goes_on_where_the_living_owner_has_to_leave() {
     let folder = Folder::new();
     let mut first = folder.run();

@@ -110,9 +110,27 @@ fn calls(line: &str, name: &str) -> bool {
 
 /// Lines of code with their numbers: no comments, nothing behind the tests of a file.
 fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut of_tests = false;
+    // Where the item that is left out ends, as rustfmt writes it.
+    let mut end: Option<String> = None;
     let lines = text.lines().enumerate();
     lines
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .filter(move |(_, line)| {
+            if let Some(last) = &end {
+                if line == last {
+                    end = None;
+                }
+                return false;
+            }
+            let item = std::mem::replace(&mut of_tests, line.trim() == "#[cfg(test)]");
+            if item && line.trim_start().starts_with("#[") {
+                of_tests = true;
+            } else if item && line.ends_with('{') {
+                let indent = line.len() - line.trim_start().len();
+                end = Some(format!("{}}}", &line[..indent]));
+            }
+            !item && !of_tests
+        })
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
         .map(|(at, line)| (at + 1, line))
 }
@@ -285,4 +303,10 @@ fn a_break_is_found_in_every_way_of_writing_it() {
         ),
         []
     );
+    // What is for tests alone may stand anywhere, and what follows it is looked at.
+    let between =
+        "mod a;\n#[cfg(test)]\n#[path = \"x.rs\"]\nmod tests;\nuse crate::engine::Stop;\n";
+    assert_eq!(words("state", between), above(5));
+    let first = "#[cfg(test)]\nmod tests {\n    use crate::engine::Stop;\n    fn f() {\n    }\n}\nfn g() { crate::engine::run() }\n";
+    assert_eq!(words("state", first), above(7));
 }
