@@ -1,7 +1,8 @@
 //! `dns.switch`: moves users. The new address must first prove that it serves what was restored; the old record sets are
 //! noted before they are lost; and a set that somebody else has changed meanwhile is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -391,6 +392,20 @@ impl Action for DnsSwitch {
         let mut seen = probed(&Action::title(self), self.observe(cx).await?);
         let passed = self.gate.pass(self.because.as_deref(), cx).await?;
         seen = seen.and(passed.what, passed.saw);
+        Ok(seen)
+    }
+
+    async fn can_go_back(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        let old = self.bound.wanted.iter();
+        let old = old.filter_map(|wanted| Self::noted_old(cx, wanted).flatten());
+        let addresses: BTreeSet<IpAddr> = old
+            .flat_map(|set| set.values)
+            .filter_map(|value| value.parse().ok())
+            .collect();
+        let mut seen = Vec::new();
+        for address in addresses {
+            seen.push(self.gate.stands(address, cx).await?);
+        }
         Ok(seen)
     }
 

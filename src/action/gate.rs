@@ -1,7 +1,9 @@
 //! The gate before users are moved: the new address must first prove, to the real host name, that it serves what was
 //! restored.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,6 +15,9 @@ use super::{Asked, Bind, Context, host_named};
 use crate::kind::{Evidence, Failure, Reason};
 use crate::problem::Problem;
 use crate::yaml::Node;
+
+/// So long servers that were powered on again may take until they serve.
+const COMES_BACK: Duration = Duration::from_secs(120);
 
 /// The gate, or the word `none`. Untagged does no harm here: the shape is checked, with places, before it is decoded.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -190,6 +195,45 @@ impl Gate {
             format!("gate: {} at {}", question.url, question.at),
             format!("{} = {shown}", question.json),
         ))
+    }
+
+    /// Waits until the page of the gate comes from `at`, with something where the answer stands: for users who go back there.
+    /// What it says is not judged, since the old data are other data.
+    pub(super) async fn stands(&self, at: IpAddr, cx: &Context) -> Result<Evidence, Failure> {
+        let Gate::Ask(question) = self else {
+            return Ok(Evidence::new(at.to_string(), "nobody asked it: no gate"));
+        };
+        let begun = Instant::now();
+        let mut told = String::new();
+        loop {
+            let url = uncached(&question.url)?;
+            let trust = question.trust.as_deref();
+            let why = match ask(cx, &url, Some(&at.to_string()), trust).await {
+                Ok(page) if page.status == 200 => match point(&question.url, &page, &question.json)
+                {
+                    Ok(shown) => {
+                        let what = format!("{} at {at}", question.url);
+                        return Ok(Evidence::new(what, format!("{} = {shown}", question.json)));
+                    }
+                    Err(failure) => failure.message,
+                },
+                Ok(page) => format!("{} answered {}", question.url, page.status),
+                Err(failure) => failure.message,
+            };
+            if begun.elapsed() > COMES_BACK {
+                let words = format!("{at} does not serve: {why}; users stay where they are");
+                return Err(Failure::new(Reason::Verify, words)
+                    .hint("`--ungated` moves them back all the same"));
+            }
+            if why != told {
+                cx.log(format!("{at} does not serve yet: {why}"));
+                told = why;
+            }
+            let phase = format!("waiting until {at} serves again");
+            let seconds = begun.elapsed().as_secs();
+            cx.progress(&phase, seconds, Some(COMES_BACK.as_secs()), "s");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 }
 

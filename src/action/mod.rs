@@ -152,6 +152,16 @@ pub trait Action: Send + Sync {
     /// Takes back what apply made, as the kind's `undo` word says. Looks first; safe to call again.
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure>;
 
+    /// Whether it took out of service what served before: that comes back before users are sent there again.
+    fn fences(&self) -> bool {
+        false
+    }
+
+    /// Asked before users are moved back: whether there is something for them to come back to. Looks only.
+    async fn can_go_back(&self, _cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        Ok(Vec::new())
+    }
+
     /// Those whom it asks, by name, if only they may answer.
     fn asks(&self) -> Vec<String> {
         Vec::new()

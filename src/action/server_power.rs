@@ -112,6 +112,10 @@ impl ServerPower {
 
 #[async_trait]
 impl Action for ServerPower {
+    fn fences(&self) -> bool {
+        self.state == Wanted::Off
+    }
+
     fn title(&self) -> String {
         format!("power {} {}", self.word(), self.server)
     }

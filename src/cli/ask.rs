@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::here::person;
 use crate::engine::{Answer, Desk, Standing};
@@ -11,7 +11,7 @@ use crate::engine::{Answer, Desk, Standing};
 /// Puts one question after the other, as long as the run lasts.
 pub async fn ask_at_terminal(desk: Arc<Desk>) {
     let mut standing = desk.standing();
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut lines = lines_typed();
     loop {
         let question = standing.borrow_and_update().first().cloned();
         let Some(question) = question else {
@@ -22,14 +22,12 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
         };
         // What was typed before the question was there is no answer to it.
         let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
-        while let std::task::Poll::Ready(Ok(Some(_))) =
-            futures::poll!(std::pin::pin!(lines.next_line()))
-        {}
+        while lines.try_recv().is_ok() {}
         show(&question);
         loop {
             tokio::select! {
-                line = lines.next_line() => match line {
-                    Ok(Some(line)) => {
+                line = lines.recv() => match line {
+                    Some(line) => {
                         let Some(Typed { yes, by, because }) = read(&line) else {
                             say("please type `yes` or `no`, with a reason after it if you like: ");
                             continue;
@@ -48,20 +46,35 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
                         break;
                     }
                     // No terminal any more: `dr-plan approve` can still answer.
-                    _ => return,
+                    None => return,
                 },
                 changed = standing.changed() => {
                     if changed.is_err() {
                         return;
                     }
                     if !standing.borrow().contains(&question) {
-                        say("(answered elsewhere)\n");
+                        say("(it is asked no longer)\n");
                         break;
                     }
                 }
             }
         }
     }
+}
+
+/// What is typed, line by line. Read by a thread that nobody waits for: a read from a terminal ends with a line and with nothing
+/// else, and the end of the run must not wait until somebody presses Enter.
+fn lines_typed() -> UnboundedReceiver<String> {
+    let (typed, lines) = unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            let Ok(line) = line else { return };
+            if typed.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 fn show(question: &Standing) {

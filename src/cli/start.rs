@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-use super::failure::{CliError, PROBLEMS, USAGE};
+use super::failure::{CliError, STOPPED, USAGE};
 use super::say;
 use crate::clock::Timestamp;
 use crate::engine::{Foreseen, Preview, Readiness, Stand, Would};
@@ -145,9 +145,9 @@ fn line(name: &str, words: &str) -> String {
 /// A person at this terminal types the word that makes it start.
 pub fn agreed(wanted: &str) -> Result<(), CliError> {
     somebody_is_there()?;
-    say(&format!("\ntype `{wanted}` to start: "));
-    // What was typed while the look took its time is no answer to it.
+    // What was typed while the look took its time is no answer to the question.
     let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+    say(&format!("\ntype `{wanted}` to start: "));
     let mut line = String::new();
     std::io::stdin()
         .read_line(&mut line)
@@ -155,6 +155,6 @@ pub fn agreed(wanted: &str) -> Result<(), CliError> {
     if line.trim() == wanted {
         Ok(())
     } else {
-        Err(CliError::new(PROBLEMS, "not started; nothing was touched"))
+        Err(CliError::new(STOPPED, "not started; nothing was touched"))
     }
 }

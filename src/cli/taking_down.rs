@@ -81,6 +81,7 @@ pub async fn take_down(
         person: person_asked.clone(),
         stop: own,
         leave: BTreeMap::new(),
+        ungated: true,
         regardless: true,
     };
     let ending = undoing.carry_out(steps).await;

@@ -1,4 +1,4 @@
-//! `dr-plan undo`: takes a run back through its actions' own undo, in reverse order, traffic first. What it did is in the run's
+//! `dr-plan undo`: takes a run back through its actions' own undo, in reverse order, fences first, then traffic. What it did is in the run's
 //! journal; killed anywhere, the same command goes on.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ pub struct UndoRun {
     /// Leave a step as it is, so that what it was built on can be taken back all the same
     #[arg(long, value_name = "STEP")]
     leave: Vec<String>,
+    /// Move users back although what they would come back to does not answer
+    #[arg(long)]
+    ungated: bool,
     /// An accident, in a sandbox
     #[arg(long, value_name = "ACCIDENT:STEP", hide = true)]
     inject: Vec<Inject>,
@@ -102,6 +105,7 @@ impl UndoRun {
                 person: opened.person,
                 stop: opened.stop,
                 leave,
+                ungated: self.ungated,
                 regardless: is_drill,
             };
             let ending = undoing.carry_out(steps).await?;

@@ -144,6 +144,14 @@ fn die() -> ! {
 
 #[async_trait]
 impl Action for Unlucky {
+    fn fences(&self) -> bool {
+        self.action.fences()
+    }
+
+    async fn can_go_back(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        self.action.can_go_back(cx).await
+    }
+
     fn title(&self) -> String {
         self.action.title()
     }

@@ -1,4 +1,4 @@
-//! The way back: each step's undo, in reverse order, the ones that moved users first. Every intent is on disk before its effect,
+//! The way back: each step's undo, in reverse order: what was fenced comes back, then users do, then the rest. Every intent is on disk before its effect,
 //! and only a look says that a step is taken back. Killed anywhere, the same command goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,13 +68,16 @@ pub struct Undoing {
     pub stop: Stop,
     /// Steps that a person leaves as they are, and who says so.
     pub leave: BTreeMap<StepId, String>,
+    /// Users are moved back although nobody has seen that there is something to come back to.
+    pub ungated: bool,
     /// What fails keeps nothing else: no user was moved and nothing that stood was changed, so whatever can go must go.
     pub regardless: bool,
 }
 
-/// The steps that have something behind them, in the order in which they are taken back: first what moved users, then what puts
-/// something back, last what deletes; each in reverse, nothing before what was built on it. What is deleted cannot come
-/// back, so it stays until it is known that users have something to come back to. With a step: that one and what was built on it.
+/// The steps that have something behind them, in the order in which they are taken back: first the fences, since users go back to
+/// what is behind them; then what moved users, then what puts something back, last what deletes; each in reverse, nothing
+/// before what was built on it. What is deleted cannot come back, so it stays until it is known that users have something
+/// to come back to. With a step: that one and what was built on it.
 pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec<BackStep> {
     let wanted: BTreeSet<&StepId> = match only {
         None => state.steps.iter().map(|step| &step.bound.id).collect(),
@@ -83,17 +86,26 @@ pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec
     let acted = |step: &&StepState| wanted.contains(&step.bound.id) && has_acted(step);
     let mut left: Vec<&StepState> = state.steps.iter().filter(acted).collect();
     let made = made_hosts(&left);
+    let fences: BTreeSet<StepId> = left
+        .iter()
+        .filter(|step| is_fence(work, state, &step.bound.id))
+        .map(|step| step.bound.id.clone())
+        .collect();
+    let phase_of = |step: &StepState| match fences.contains(&step.bound.id) {
+        true => Phase::Fences,
+        false => Phase::of(step),
+    };
     let mut order: Vec<&StepState> = Vec::new();
-    for phase in [Phase::Traffic, Phase::PutBack, Phase::Delete] {
+    for phase in [Phase::Fences, Phase::Traffic, Phase::PutBack, Phase::Delete] {
         loop {
             // Of those on which nothing is built that is still to come in this phase, the one that was begun last.
             let next = left
                 .iter()
                 .enumerate()
-                .filter(|(_, step)| Phase::of(step) == phase)
+                .filter(|(_, step)| phase_of(step) == phase)
                 .filter(|(_, step)| {
                     !left.iter().any(|other| {
-                        Phase::of(other) == phase
+                        phase_of(other) == phase
                             && other
                                 .bound
                                 .needs
@@ -131,6 +143,7 @@ pub fn way_back(work: &dyn Work, state: &RunState, only: Option<&StepId>) -> Vec
 /// When a step's turn is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    Fences,
     Traffic,
     PutBack,
     Delete,
@@ -144,6 +157,10 @@ impl Phase {
             _ => Phase::PutBack,
         }
     }
+}
+
+fn is_fence(work: &dyn Work, state: &RunState, step: &StepId) -> bool {
+    work.action(step, state).is_ok_and(|action| action.fences())
 }
 
 fn undo_of(step: &StepState) -> Undo {
@@ -204,7 +221,7 @@ impl Undoing {
                 _ => None,
             })
             .collect();
-        for BackStep { step, way } in steps {
+        for BackStep { step, way } in steps.clone() {
             if self.stop.now() != Wish::Go {
                 return self.stopped("stopped on request").await;
             }
@@ -244,6 +261,14 @@ impl Undoing {
             if traffic && !self.regardless {
                 let words = format!(
                     "users could not be moved back (`{step}`): nothing that they use may be taken away"
+                );
+                self.stopped(&words).await?;
+                return Ok(UndoEnding::Failed);
+            }
+            let users = traffic_after(&steps, &step, &self.ledger);
+            if users && !self.regardless && !self.ungated && self.fences(&step) {
+                let words = format!(
+                    "what was fenced does not come back (`{step}`): users stay where they are, and nothing that they use is taken away"
                 );
                 self.stopped(&words).await?;
                 return Ok(UndoEnding::Failed);
@@ -290,6 +315,11 @@ impl Undoing {
             .await?;
         }
         Ok(())
+    }
+
+    fn fences(&self, step: &StepId) -> bool {
+        self.ledger
+            .state(|state| is_fence(&*self.work, state, step))
     }
 
     async fn stopped(&self, why: &str) -> Result<UndoEnding, JournalError> {
@@ -399,6 +429,18 @@ impl Undoing {
                 ));
             return Ok(Err(failure));
         }
+        let looks = self.ledger.state(|state| {
+            let known = state.step(&step);
+            !self.ungated && known.is_some_and(|known| moves_traffic(known.bound.effect))
+        });
+        let seen = match looks {
+            true => action.can_go_back(cx).await,
+            false => Ok(Vec::new()),
+        };
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let attempt = cx.attempt;
         self.record(Back::Intent {
             step: step.clone(),
@@ -406,7 +448,13 @@ impl Undoing {
         })
         .await?;
         let evidence = match action.undo(cx).await {
-            Ok(evidence) => evidence,
+            Ok(mut evidence) => {
+                // Where nothing was taken back, what was seen before proves nothing.
+                if !evidence.is_empty() {
+                    evidence.extend(seen);
+                }
+                evidence
+            }
             Err(failure) => return Ok(Err(failure)),
         };
         Ok(prove(action, cx, undo, evidence).await)
@@ -481,6 +529,15 @@ pub(super) fn context_after(
         probe: false,
         notes: StepNotes::from(known.map(|step| step.notes.clone()).unwrap_or_default()),
     }
+}
+
+/// Whether users are still to be moved after this step.
+fn traffic_after(steps: &[BackStep], step: &StepId, ledger: &Ledger) -> bool {
+    let rest = steps.iter().skip_while(|back| back.step != *step).skip(1);
+    ledger.state(|state| {
+        rest.filter_map(|back| state.step(&back.step))
+            .any(|rest| moves_traffic(rest.bound.effect))
+    })
 }
 
 /// What the step was built on, all the way down.

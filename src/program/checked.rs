@@ -53,6 +53,14 @@ pub(super) fn bind_one(
 
 #[async_trait]
 impl Action for Checked {
+    fn fences(&self) -> bool {
+        self.action.fences()
+    }
+
+    async fn can_go_back(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        self.action.can_go_back(cx).await
+    }
+
     fn title(&self) -> String {
         self.action.title()
     }

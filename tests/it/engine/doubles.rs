@@ -79,6 +79,7 @@ impl Doubles {
             approval_timeout: self.approval_timeout,
             host: self.hosts.get(step.id.as_str()).cloned(),
             undo: kind_of(&step.kind).map_or(Undo::RestorePrevious, |kind| kind.undo),
+            fence: step.kind == "server.power",
         })
     }
 }
@@ -134,6 +135,7 @@ impl Work for Doubles {
             approval_timeout: None,
             host: None,
             undo: Undo::ForwardOnly,
+            fence: false,
         };
         Ok(vec![Box::new(double)])
     }
@@ -148,6 +150,7 @@ struct Double {
     approval_timeout: Option<Duration>,
     host: Option<String>,
     undo: Undo,
+    fence: bool,
 }
 
 impl Double {
@@ -322,6 +325,15 @@ impl Action for Double {
 
     fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    fn fences(&self) -> bool {
+        self.fence
+    }
+
+    async fn can_go_back(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
+        self.ask(cx, "ask the old side", "").await?;
+        Ok(vec![Evidence::new("the old side", "answers")])
     }
 
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {

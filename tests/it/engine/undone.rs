@@ -51,6 +51,7 @@ async fn take_back_with(
         person: dr_plan::engine::Desk::new(ledger.clone(), Vec::new()),
         stop,
         leave: leave.iter().map(|step| (id(step), "ada".into())).collect(),
+        ungated: false,
         regardless: false,
     };
     let limit = std::time::Duration::from_secs(60);
@@ -101,22 +102,23 @@ fn assert_taken_back(steps: &[BoundStep], things: &BTreeMap<String, Thing>) {
 }
 
 #[tokio::test]
-async fn a_run_is_taken_back_in_reverse_order_and_what_moved_users_first() {
+async fn a_run_is_taken_back_in_reverse_order_fences_first_and_then_what_moved_users() {
     let mut steps = region_failover();
-    // Built on the traffic, and begun after it: users come first all the same.
+    // Built on the traffic, and begun after it: what users go back to comes first, and then they do.
     steps.insert(16, step("after", "host.put", &["dns"]));
     let (ledger, world, _) = carried_out(steps.clone()).await;
     let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
     assert_eq!(ending, UndoEnding::Ended { people: true });
     assert_taken_back(&steps, &world.things());
     let order = undone(&world);
-    assert_eq!(order[0], "dns", "{order:?}");
+    assert_eq!(order[..3], ["fence-web", "fence-db", "dns"], "{order:?}");
     let at = |step: &StepId| order.iter().position(|known| known == step.as_str());
-    for step in steps.iter().filter(|step| step.effect != Effect::Traffic) {
+    let first = |step: &&BoundStep| step.effect == Effect::Traffic || step.kind == "server.power";
+    for step in steps.iter().filter(|step| !first(step)) {
         for need in &step.needs {
             if let (Some(own), Some(before)) = (at(&step.id), at(&need.step)) {
                 assert!(
-                    own < before || before == 0,
+                    own < before || before < 3,
                     "`{}` after `{}`",
                     step.id,
                     need.step
@@ -176,12 +178,10 @@ async fn what_cannot_be_taken_back_keeps_what_it_was_built_on() {
             .unwrap()
             .contains("`restore-db`")
     );
-    for kept in ["db", "fence-db"] {
-        assert_eq!(world.thing(kept).stage, Stage::Done, "`{kept}`");
-    }
+    assert_eq!(world.thing("db").stage, Stage::Done);
     // What is deleted cannot come back: not while something is not settled.
     assert_eq!(world.thing("web").stage, Stage::Done);
-    for gone in ["dns", "fence-web", "app-env"] {
+    for gone in ["fence-db", "dns", "fence-web", "app-env"] {
         assert_eq!(world.thing(gone).stage, Stage::Nothing, "`{gone}`");
     }
     // The same command goes on, and a person may leave a step as it is.
@@ -204,18 +204,49 @@ async fn while_users_cannot_be_moved_back_nothing_else_is_taken_away() {
     world.cue("dns", "undo", [Cue::Fail(Reason::Denied)]);
     let (ending, _) = take_back(&ledger, Line::Direct(world.clone())).await;
     assert_eq!(ending, UndoEnding::Failed);
-    assert_eq!(undone(&world), ["dns"]);
+    assert_eq!(undone(&world), ["fence-web", "fence-db", "dns"]);
     assert_eq!(world.thing("web").stage, Stage::Done);
+}
+
+#[tokio::test]
+async fn users_stay_where_they_are_while_there_is_nothing_to_go_back_to() {
+    let (ledger, world, _) = carried_out(region_failover()).await;
+    // The old side does not answer.
+    world.cue("dns", "ask the old side", [Cue::Fail(Reason::Verify)]);
+    let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
+    assert_eq!(ending, UndoEnding::Failed);
+    assert_eq!(undone(&world), ["fence-web", "fence-db"]);
+    assert!(matches!(state.back.steps[&id("dns")], Return::Failed(_)));
+    assert_eq!(world.thing("web").stage, Stage::Done);
+    // It does: the same command goes on.
+    let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
+    assert_eq!(ending, UndoEnding::Ended { people: true });
+    let Return::Undone(seen) = &state.back.steps[&id("dns")] else {
+        panic!("{:?}", state.back.steps);
+    };
+    assert!(
+        seen.iter().any(|one| one.what == "the old side"),
+        "{seen:?}"
+    );
+
+    // What was fenced does not come back at all.
+    let (ledger, world, _) = carried_out(region_failover()).await;
+    world.cue("fence-db", "undo", [Cue::Fail(Reason::NoCapacity)]);
+    let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
+    assert_eq!(ending, UndoEnding::Failed);
+    assert_eq!(undone(&world), ["fence-web", "fence-db"]);
+    let why = state.back.stopped.unwrap();
+    assert!(why.contains("users stay where they are"), "{why}");
 }
 
 #[tokio::test]
 async fn only_a_look_says_that_a_step_is_taken_back() {
     let (ledger, world, _) = carried_out(region_failover()).await;
-    world.cue("fence-web", "undo", [Cue::Lie]);
+    world.cue("app-site", "undo", [Cue::Lie]);
     world.cue("web", "undo", [Cue::LoseAnswer]);
     let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
     assert_eq!(ending, UndoEnding::Failed);
-    let Return::Failed(failure) = &state.back.steps[&id("fence-web")] else {
+    let Return::Failed(failure) = &state.back.steps[&id("app-site")] else {
         panic!("{:?}", state.back.steps);
     };
     assert_eq!(failure.reason, Reason::Verify);

@@ -192,7 +192,7 @@ impl Inner {
     fn act(&mut self, request: &Request) -> Thing {
         let thing = self.things.entry(request.step.clone()).or_default();
         match request.verb.as_str() {
-            "look" => {}
+            "look" | "ask the old side" => {}
             "create" => {
                 thing.born += 1;
                 thing.stage = Stage::Half;

@@ -57,7 +57,9 @@ fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
         .ended(0, &shop);
     let rows: Value = serde_json::from_str(&listed.out).unwrap();
     let rows = rows.as_array().unwrap();
-    assert_eq!(rows[0]["step"], "dns", "{rows:#?}");
+    let at = |step: &str| rows.iter().position(|row| row["step"] == step);
+    assert_eq!(at("dns"), Some(2), "fences first: {rows:#?}");
+    assert!(at("fence-db") < at("dns") && at("fence-web") < at("dns"));
     let would = |step: &str| {
         let row = rows.iter().find(|row| row["step"] == step).unwrap();
         row["would"].as_str().unwrap().to_owned()
@@ -123,6 +125,28 @@ fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
         .ended(0, &shop)
         .says("is taken back already");
     assert_eq!(shop.creations().len(), 2);
+}
+
+#[test]
+fn users_do_not_go_back_before_the_old_side_serves() {
+    let shop = Shop::up("waits");
+    shop.order();
+    shop.back_up(Timestamp::now(), false);
+    // It will not come up by itself.
+    shop.on_source("198.18.1.2", "systemctl disable nginx 2>/dev/null");
+    let before = zone(&shop);
+    let now = Timestamp::now().to_string();
+    shop.do_it(&shop.failover(&now, &["--approve", "go"]))
+        .ended(0, &shop);
+    let moved = zone(&shop);
+    let undo = shop.begin(&["undo", "last", "--yes"]);
+    undo.wait_for_words("waiting until 198.18.1.2 serves again", &shop);
+    assert_eq!(zone(&shop), moved);
+    assert_eq!(shop.servers().len(), 4, "{:?}", shop.servers());
+    shop.on_source("198.18.1.2", "systemctl start nginx");
+    undo.wait().ended(0, &shop);
+    assert_eq!(zone(&shop), before);
+    assert_eq!(shop.servers().len(), 2, "{:?}", shop.servers());
 }
 
 const IN_PLACE: &str = r#"
@@ -384,7 +408,7 @@ fn a_new_run_goes_on_with_what_older_ones_left() {
 }
 
 #[test]
-fn while_the_old_side_does_not_come_up_nothing_of_the_new_one_is_deleted() {
+fn while_the_old_side_does_not_come_up_users_stay_and_nothing_of_the_new_one_is_deleted() {
     let shop = Shop::up("no-way-back");
     shop.order();
     let kept = shop.newest();
@@ -405,8 +429,15 @@ fn while_the_old_side_does_not_come_up_nothing_of_the_new_one_is_deleted() {
     // The provider cannot power on what burned down.
     shop.do_it(&["undo", "last", "--yes"])
         .ended(4, &shop)
-        .says("nothing is deleted before that is settled")
+        .says("users stay where they are")
         .says("--adopt");
+    assert_eq!(new_ones(), servers);
+    assert_eq!(zone(&shop), after);
+    assert_eq!(shop.newest()["id"], kept["id"]);
+
+    // Whoever knows better than what answers can move them all the same.
+    shop.do_it(&["undo", "last", "dns", "--yes", "--ungated"])
+        .ended(0, &shop);
     assert_eq!(new_ones(), servers);
     assert_eq!(zone(&shop), before);
 
