@@ -15,7 +15,7 @@ use crate::journal::RunFolder;
 use crate::kind::chain;
 use crate::report::progress;
 use crate::secret::Mask;
-use crate::state::{RunState, Status};
+use crate::state::{Return, RunState, Status};
 use crate::units::duration;
 
 /// Show how a run stands
@@ -62,6 +62,18 @@ fn table(state: &RunState, live: bool) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for step in &state.steps {
+        let back = state.back.steps.get(&step.bound.id);
+        if let Some(back) = back.filter(|_| header.drill.is_none()) {
+            let (word, more) = on_the_way_back(back);
+            let more = more.lines().next().unwrap_or_default().to_string();
+            table.add_row([
+                format!("  {}", step.bound.id),
+                word.into(),
+                String::new(),
+                more,
+            ]);
+            continue;
+        }
         let more = match &step.status {
             Status::Failed(failure) => failure
                 .message
@@ -97,6 +109,10 @@ fn table(state: &RunState, live: bool) -> String {
         for line in hint.iter().flat_map(|hint| hint.lines()) {
             text.push_str(&format!(" hint: {line}\n"));
         }
+    } else if state.back.begun.is_some() && !state.back.ended && !live {
+        let run = header.run.short();
+        let why = state.back.stopped.as_deref().unwrap_or("it was cut short");
+        text.push_str(&format!("the way back: {why}\n hint: dr-plan undo {run}\n"));
     } else if state.result.is_none() && !live {
         text.push_str(&format!(" hint: dr-plan resume {}\n", header.run.short()));
     }
@@ -111,6 +127,17 @@ fn table(state: &RunState, live: bool) -> String {
         }
     }
     text
+}
+
+/// Where a step stands that was carried out and taken up again to be taken back.
+fn on_the_way_back(stand: &Return) -> (&'static str, &str) {
+    match stand {
+        Return::InDoubt => ("in doubt", "it was being taken back"),
+        Return::Undone(_) => ("undone", ""),
+        Return::Left(true, why) => ("left", why),
+        Return::Left(false, why) => ("gone", why),
+        Return::Failed(failure) => ("not undone", &failure.message),
+    }
 }
 
 /// Shows the run with the very reporter that its own process uses.

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use super::chart::chart;
 use super::model::{Report, Status};
 use super::words::{
-    against, clock, counts, loss, mode, moment, open, plain, result, round, rto, status, surety,
-    why,
+    against, clock, counts, heading, loss, mode, moment, open, plain, result, round, rto, status,
+    surety, why,
 };
 use crate::event::RunResult;
 
@@ -24,14 +24,14 @@ const STYLE: &str = include_str!("report.css");
 /// The report as a page.
 pub fn html(report: &Report) -> String {
     let mut page = HEAD.to_string();
-    let word = result(report.result);
+    let word = heading(report);
     let _ = write!(
         page,
         "<title>{} · {} · {}</title>\n<style>\n{STYLE}</style>\n<body class=\"{}\">\n<main>\n",
         escape(&report.estate),
         escape(&report.plan),
         word,
-        tone(report.result),
+        tone(report),
     );
     top(report, &mut page);
     tiles(report, &mut page);
@@ -52,8 +52,9 @@ pub fn html(report: &Report) -> String {
     page
 }
 
-fn tone(result: Option<RunResult>) -> &'static str {
-    match result {
+fn tone(report: &Report) -> &'static str {
+    match report.result {
+        Some(RunResult::Met) if heading(report) != result(report.result) => "fair",
         Some(RunResult::Met) => "good",
         Some(RunResult::MetWithExceptions) | None => "fair",
         Some(_) => "bad",
@@ -67,7 +68,7 @@ fn top(report: &Report, page: &mut String) {
         mode(report.mode),
         escape(&report.estate),
         escape(&report.plan),
-        result(report.result),
+        heading(report),
     );
     if !report.description.is_empty() {
         let _ = write!(

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::model::{Report, Status, StepReport};
 use super::words::{
-    against, clock, counts, first_line, loss, mode, moment, open, plain, result, round, rto,
+    against, clock, counts, first_line, heading, loss, mode, moment, open, plain, round, rto,
     status, surety, why,
 };
 
@@ -14,7 +14,7 @@ pub fn markdown(report: &Report) -> String {
     let _ = writeln!(
         text,
         "# {}: {} of `{}`\n",
-        result(report.result),
+        heading(report),
         mode(report.mode),
         cell(&report.estate)
     );

@@ -248,12 +248,16 @@ fn still_open(state: &RunState) -> Vec<StillOpen> {
         }
         // What a drill made goes with it: only what a look at the estate found stays open.
         let thrown_away = state.header.drill.is_some() && step.bound.probe.is_none();
-        // Nothing is kept of before by a step that was taken back or let go of it.
-        let settled = state.back.released.contains_key(id)
-            || matches!(state.back.steps.get(id), Some(state::Return::Undone(_)));
-        if step.status == state::Status::Done && !thrown_away {
+        // Nothing is left open by a step that was taken back, or that went with its server.
+        let taken_back = matches!(
+            state.back.steps.get(id),
+            Some(state::Return::Undone(_) | state::Return::Left(false, _))
+        );
+        if step.status == state::Status::Done && !thrown_away && !taken_back {
+            // And nothing is kept of before by a step that let go of it.
+            let released = state.back.released.contains_key(id);
             let open = step.left_open.iter();
-            let open = open.filter(|open| !settled || open.until.is_some());
+            let open = open.filter(|open| !released || open.until.is_some());
             all.extend(open.map(|open| StillOpen {
                 step: id.clone(),
                 what: open.what.clone(),

@@ -62,6 +62,16 @@ pub(super) fn result(result: Option<RunResult>) -> String {
     result.map_or("NO RESULT YET".into(), |result| result.to_string())
 }
 
+/// The first words of a report. What a run came to is not all that is to be said once it was taken back; a drill always is.
+pub(super) fn heading(report: &Report) -> String {
+    let result = result(report.result);
+    let back = report.back.as_ref().and_then(|back| back.word.as_ref());
+    match back {
+        Some(word) if report.mode != crate::kind::Mode::Drill => format!("{result}, {word}"),
+        _ => result,
+    }
+}
+
 pub(super) fn surety(surety: Surety) -> &'static str {
     match surety {
         Surety::Verified => "verified",
@@ -323,7 +333,10 @@ pub fn closing(report: &Report) -> String {
 pub(super) fn counts(report: &Report) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for step in &report.steps {
-        let word = status(&step.status);
+        let word = match (&step.status, &report.stopped) {
+            (Status::Running, Some(_)) => "unfinished",
+            (stand, _) => status(stand),
+        };
         match counts.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
             None => counts.push((word, 1)),

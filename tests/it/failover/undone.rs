@@ -120,7 +120,16 @@ fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
     for made in gone {
         assert!(made["gone"].as_str().unwrap().contains("404"), "{made}");
     }
-    shop.do_it(&["status", "last"]).says("MET, taken back");
+    assert_eq!(report["still_open"], serde_json::json!([]));
+    let status = shop.do_it(&["status", "last"]).says("MET, taken back");
+    let dns = status.out.lines().find(|line| line.contains(" dns "));
+    assert!(
+        dns.is_some_and(|dns| dns.contains("undone")),
+        "{}",
+        status.out
+    );
+    shop.do_it(&["report", "last"])
+        .says("# MET, taken back: failover of");
     shop.do_it(&["undo", "last", "--yes"])
         .ended(0, &shop)
         .says("is taken back already");
@@ -431,6 +440,9 @@ fn while_the_old_side_does_not_come_up_users_stay_and_nothing_of_the_new_one_is_
         .ended(4, &shop)
         .says("users stay where they are")
         .says("--adopt");
+    shop.do_it(&["status", "last"])
+        .says("not undone")
+        .says("the way back: what was fenced does not come back");
     assert_eq!(new_ones(), servers);
     assert_eq!(zone(&shop), after);
     assert_eq!(shop.newest()["id"], kept["id"]);
