@@ -50,6 +50,9 @@ pub struct Owner {
     pub run: RunId,
     /// Its process.
     pub pid: u32,
+    /// The number is that of a PID namespace: outside of its sandbox or container the process has another one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside: bool,
     /// On this machine.
     pub host: String,
     /// In this life of the machine (`/proc/sys/kernel/random/boot_id`).
@@ -67,6 +70,7 @@ impl Owner {
         Self {
             run,
             pid: std::process::id(),
+            inside: in_pid_namespace(),
             host: rustix::system::uname()
                 .nodename()
                 .to_string_lossy()
@@ -78,14 +82,25 @@ impl Owner {
     }
 }
 
+/// The first PID namespace of a machine has this number, a constant of Linux (include/linux/proc_ns.h, PROC_PID_INIT_INO).
+fn in_pid_namespace() -> bool {
+    const FIRST: &str = "pid:[4026531836]";
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() != FIRST)
+}
+
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "run {} of {}, process {} on {}, since {}",
+            "run {} of {}, process {}{} on {}, since {}",
             self.run,
             self.by,
             self.pid,
+            if self.inside {
+                " (as its sandbox or container counts)"
+            } else {
+                ""
+            },
             self.host,
             self.started.strftime("%Y-%m-%d %H:%M:%S UTC")
         )
