@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::adopt::Older;
 use super::begin::{Start, Told};
 use super::bound::{Asked, Bound, inputs};
 use super::failure::{CliError, Outcome, USAGE};
@@ -53,14 +54,7 @@ impl Run {
             .hint("if that is wrong: `timedatectl`; times here are compared with those of backups and records"));
         }
         let inventory = bound.program.inventory();
-        if !(self.anew || self.dry_run || self.adopt.is_some()) {
-            let world = inventory.sandbox.as_ref().and(World::since());
-            earlier::check(&bound.state, &inventory.name, world)?;
-        }
-        let older = match &self.adopt {
-            Some(run) => Some(adopt::older(run, &bound.state, &bound.program)?),
-            None => None,
-        };
+        let older = self.earlier(&bound)?;
         let header = bound.header(Asked {
             lost_at: self.lost_at,
             approved: way.approved(),
@@ -82,7 +76,11 @@ impl Run {
         }
         let owner = Owner::this_process(bound.run.clone(), &person(), bound.now);
         let held = FileEstates::new(&bound.state).take(&inventory.name, &owner)?;
-        // Behind the lock: no other run can change the estate any more.
+        // Behind the lock no other run can change the estate any more; until then another one could.
+        let now = self.earlier(&bound)?;
+        if let (Some(now), Some(older), false) = (&now, &older, told.yes) {
+            now.as_shown(older)?;
+        }
         if let Some((saved, path)) = &saved {
             let now = preview::look(bound.to_look_at(&header, None))?;
             preview::compare(saved, &now, path)?;
@@ -92,9 +90,22 @@ impl Run {
             header,
             way,
             estate: Some(held),
-            older,
+            older: now,
         };
         start.go(common)
+    }
+
+    /// What earlier runs of the estate mean for this one: nothing, a refusal, or the run that it goes on with.
+    fn earlier(&self, bound: &Bound) -> Result<Option<Older>, CliError> {
+        if let Some(run) = &self.adopt {
+            return adopt::older(run, &bound.state, &bound.program).map(Some);
+        }
+        if !(self.anew || self.dry_run) {
+            let inventory = bound.program.inventory();
+            let world = inventory.sandbox.as_ref().and(World::since());
+            earlier::check(&bound.state, &inventory.name, world)?;
+        }
+        Ok(None)
     }
 }
 

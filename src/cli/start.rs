@@ -145,9 +145,9 @@ fn line(name: &str, words: &str) -> String {
 /// A person at this terminal types the word that makes it start.
 pub fn agreed(wanted: &str) -> Result<(), CliError> {
     somebody_is_there()?;
-    say(&format!("\ntype `{wanted}` to start: "));
     // What was typed while the look took its time is no answer to it.
     let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+    say(&format!("\ntype `{wanted}` to start: "));
     let mut line = String::new();
     std::io::stdin()
         .read_line(&mut line)
