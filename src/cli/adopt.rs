@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::failure::{CliError, JOURNAL, PROBLEMS, USAGE};
+use super::failure::{CliError, PROBLEMS, USAGE};
 use super::here::person;
 use crate::action::{ADOPTED, ADOPTED_ATTEMPTS, Services, kind_of};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::event::{Back, RunResult, What};
 use crate::ids::{RunId, StepId};
 use crate::journal::{Ledger, Parts, RunFolder};
-use crate::kind::{Effect, Mode, Resource, chain};
+use crate::kind::{Effect, Mode, Resource};
 use crate::program::{Program, Work};
 use crate::provider::Server;
 use crate::secret::Mask;
@@ -36,9 +36,7 @@ pub struct Adoption {
 /// Finds the older run, and refuses one that this plan cannot go on with.
 pub fn older(name: &str, state_path: &Path, program: &Program) -> Result<Older, CliError> {
     let folder = RunFolder::find(state_path, name)?;
-    let reading = folder.read()?;
-    let state =
-        RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+    let state = folder.sum()?;
     let header = &state.header;
     let run = header.run.short();
     let refuse = |words: String| Err(CliError::new(USAGE, words));
@@ -76,9 +74,29 @@ pub fn older(name: &str, state_path: &Path, program: &Program) -> Result<Older, 
 }
 
 impl Older {
+    /// When the service was lost, if somebody said so.
+    pub fn lost_at(&self) -> Option<Timestamp> {
+        let header = &self.state.header;
+        (!header.lost_at_is_default).then_some(header.lost_at)
+    }
+
     /// Which run it is.
     pub fn run(&self) -> &RunId {
         &self.state.header.run
+    }
+
+    /// Refuses if the run has moved on since it was shown to a person as `shown`.
+    pub fn as_shown(&self, shown: &Self) -> Result<(), CliError> {
+        if self.state == shown.state {
+            return Ok(());
+        }
+        let run = self.run().short();
+        let words = format!(
+            "run {run} has changed since you were shown what would be done with it; not started, nothing was touched"
+        );
+        Err(CliError::new(PROBLEMS, words).hint(format!(
+            "how it stands: dr-plan status {run}; the same command shows anew what would be done"
+        )))
     }
 
     /// What can be taken over. Servers are looked for at every account, by the older run's tag.
@@ -271,9 +289,7 @@ impl Adoption {
         for (step, resource) in self.made {
             ledger.record(What::Made { step, resource }).await?;
         }
-        let (journal, reading) = self.older.folder.open_journal()?;
-        let state = RunState::replay(&reading.events)
-            .map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+        let (journal, state) = self.older.folder.open_sum()?;
         let parts = Parts {
             journal: Box::new(journal),
             reporters: Vec::new(),
@@ -296,9 +312,7 @@ pub fn whole(state: &RunState, state_path: &Path) -> Result<(), CliError> {
     let Some(older) = &state.header.adopts else {
         return Ok(());
     };
-    let reading = RunFolder::open(state_path, older)?.read()?;
-    let before =
-        RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+    let before = RunFolder::open(state_path, older)?.sum()?;
     if before.back.handed_over.as_ref() == Some(&state.header.run) {
         return Ok(());
     }

@@ -1,11 +1,12 @@
 //! What `undo` and `release` share: a run that is opened again after its end, behind the estate's lock.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::conduct::{listen_to_signals, write_reports};
 use super::enter::enter_world_of;
-use super::failure::{CliError, JOURNAL, Outcome, USAGE};
+use super::failure::{CliError, Outcome, USAGE};
 use super::here::{person, state_folder};
 use super::resume::{bind_again, read_back};
 use super::{Common, report, runtime, say, services};
@@ -13,7 +14,6 @@ use crate::action::{Person, Services};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Desk, Stop};
 use crate::journal::{Estates, FileEstates, Ledger, Owner, Parts, RunFolder};
-use crate::kind::chain;
 use crate::program::Program;
 use crate::secret::Mask;
 use crate::state::RunState;
@@ -49,14 +49,7 @@ impl Afterwards {
         let (state, texts) = read_back(&folder, common)?;
         enter_world_of(&texts.sources.inventory)?;
         let program = bind_again(texts, &state.header)?;
-        if let Some(to) = &state.back.handed_over {
-            let words = format!(
-                "run {} handed what it made over to run {}",
-                state.header.run.short(),
-                to.short()
-            );
-            return Err(CliError::new(USAGE, words).hint(format!("dr-plan status {}", to.short())));
-        }
+        still_its_own(&state)?;
         Ok(Self {
             folder,
             state,
@@ -73,8 +66,15 @@ impl Afterwards {
         }
     }
 
-    /// Takes the estate's lock, opens the journal, carries `work` out, and writes the reports anew.
-    pub fn carry_out(self, common: &Common, work: impl AsyncFnOnce(Opened) -> Outcome) -> Outcome {
+    /// Takes the estate's lock, opens the journal, judges the run as it stands now, carries `work` out, and writes the reports
+    /// anew. What was known before the lock is old: another program may have gone on with the run, or taken it back. So whatever is
+    /// done follows from what `judge` finds; a code from it ends the command.
+    pub fn carry_out<T>(
+        self,
+        common: &Common,
+        judge: impl FnOnce(&RunState) -> Result<ControlFlow<u8, T>, CliError>,
+        work: impl AsyncFnOnce(Opened, T) -> Outcome,
+    ) -> Outcome {
         let header = self.state.header.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let owner = Owner::this_process(header.run.clone(), &person(), clock.now());
@@ -88,9 +88,12 @@ impl Afterwards {
                 "the last owner did not let go in peace: {before}\n"
             ));
         }
-        let (journal, reading) = self.folder.open_journal()?;
-        let state = RunState::replay(&reading.events)
-            .map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+        let (journal, state) = self.folder.open_sum()?;
+        still_its_own(&state)?;
+        let found = match judge(&state)? {
+            ControlFlow::Continue(found) => found,
+            ControlFlow::Break(code) => return Ok(code),
+        };
         let mask = Mask::default();
         runtime()?.block_on(async {
             let wanted = services::Wanted {
@@ -122,7 +125,7 @@ impl Afterwards {
                 services: services.clone(),
                 stop,
             };
-            let came = work(opened).await;
+            let came = work(opened, found).await;
             signals.abort();
             for host in services.hosts.all() {
                 host.disconnect().await;
@@ -133,4 +136,17 @@ impl Afterwards {
             Ok(code)
         })
     }
+}
+
+/// What another run goes on with is not this run's to change.
+fn still_its_own(state: &RunState) -> Result<(), CliError> {
+    let Some(to) = &state.back.handed_over else {
+        return Ok(());
+    };
+    let words = format!(
+        "run {} handed what it made over to run {}",
+        state.header.run.short(),
+        to.short()
+    );
+    Err(CliError::new(USAGE, words).hint(format!("dr-plan status {}", to.short())))
 }

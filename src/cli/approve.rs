@@ -5,7 +5,7 @@ use clap::Args;
 use super::failure::{CliError, OK, Outcome, STOPPED, USAGE};
 use super::here::{person, state_folder};
 use super::logs::step_of;
-use super::{Common, report, say};
+use super::{Common, say};
 use crate::clock::Timestamp;
 use crate::event::RunResult;
 use crate::journal::{Message, RunFolder, Word};
@@ -38,7 +38,7 @@ impl Approve {
             ));
         }
         let folder = RunFolder::find(&state_folder(common.state.clone())?, &self.run)?;
-        let (_, state) = report::report_of(&folder)?;
+        let state = folder.sum()?;
         let step = step_of(&state, &self.step)?;
         let short = state.header.run.short().to_string();
         // What failed or was declined is tried, and asked, again; what came back is over.

@@ -2,18 +2,21 @@
 //! the users has made the estate another than the inventory says. A second failover by mistake would put an old backup
 //! in the place of what customers have written since.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::failure::{CliError, USAGE};
 use crate::clock::Timestamp;
 use crate::event::RunResult;
-use crate::journal::RunFolder;
-use crate::kind::{Effect, Mode};
-use crate::state::{RunState, Status};
+use crate::ids::{RunId, StepId};
+use crate::journal::{JournalError, RunFolder};
+use crate::kind::{Effect, Mode, Resource};
+use crate::state::{Return, RunState, Status};
 
 /// Refuses if the newest run that did something to the estate stands in the way. `since`: what happened before it happened
 /// in another world.
 pub fn check(state: &Path, estate: &str, since: Option<Timestamp>) -> Result<(), CliError> {
+    let mut newer = BTreeMap::new();
     for found in RunFolder::list(state)? {
         let Ok(Some((at, header))) = &found.header else {
             continue;
@@ -26,43 +29,79 @@ pub fn check(state: &Path, estate: &str, since: Option<Timestamp>) -> Result<(),
             continue;
         }
         // What stands before a damage counts: a byte that changed must not open the way for a second failover.
-        let (reading, _) = found.folder.read_sound()?;
-        let Ok(run) = RunState::replay(&reading.events) else {
-            continue;
+        let run = match found.folder.sound_sum() {
+            Ok((run, ..)) => run,
+            Err(JournalError::Empty { .. } | JournalError::Contradiction { .. }) => continue,
+            Err(error) => return Err(error.into()),
         };
-        match in_the_way(&run) {
+        let left = Left::of(&run, &newer);
+        match in_the_way(&run, &left) {
             Some(error) => return Err(error),
             // It did nothing, or what it did is taken back: the one before it counts.
-            None if !did_something(&run) => continue,
+            None if left.nothing() => {
+                newer.insert(run.header.run.clone(), run);
+            }
             None => return Ok(()),
         }
     }
     Ok(())
 }
 
-fn made(run: &RunState) -> Vec<String> {
-    let there = run.resources.iter().filter(|(_, _, gone)| gone.is_none());
-    there
-        .map(|(_, resource, _)| format!("{} `{}`", resource.kind, resource.name))
-        .collect()
+/// What of a run's deeds stands. What is taken back is left out, also where the run that went on with it took it back.
+struct Left {
+    made: Vec<String>,
+    /// When the last step that moved users did.
+    moved: Option<Timestamp>,
 }
 
-/// The last step that moved users, if one did.
-fn moved(run: &RunState) -> Option<Timestamp> {
-    let steps = run.steps.iter();
-    steps
-        .filter(|step| step.bound.effect == Effect::Traffic && step.status == Status::Done)
-        .filter_map(|step| step.ended)
-        .max()
+impl Left {
+    fn of(run: &RunState, newer: &BTreeMap<RunId, RunState>) -> Self {
+        let there = run.resources.iter().filter(|(step, resource, gone)| {
+            gone.is_none() && !is_gone(run, resource, newer) && !is_undone(run, step, newer)
+        });
+        let traffic = run.steps.iter().filter(|step| {
+            step.bound.effect == Effect::Traffic
+                && step.status == Status::Done
+                && !is_undone(run, &step.bound.id, newer)
+        });
+        Self {
+            made: there
+                .map(|(_, resource, _)| format!("{} `{}`", resource.kind, resource.name))
+                .collect(),
+            moved: traffic.filter_map(|step| step.ended).max(),
+        }
+    }
+
+    fn nothing(&self) -> bool {
+        self.made.is_empty() && self.moved.is_none()
+    }
 }
 
-fn did_something(run: &RunState) -> bool {
-    !made(run).is_empty() || moved(run).is_some()
+/// The run that went on with what this one made.
+fn heir<'a>(run: &RunState, newer: &'a BTreeMap<RunId, RunState>) -> Option<&'a RunState> {
+    run.back.handed_over.as_ref().and_then(|to| newer.get(to))
 }
 
-fn in_the_way(run: &RunState) -> Option<CliError> {
+fn is_undone(run: &RunState, step: &StepId, newer: &BTreeMap<RunId, RunState>) -> bool {
+    matches!(run.back.steps.get(step), Some(Return::Undone(_)))
+        || heir(run, newer).is_some_and(|heir| is_undone(heir, step, newer))
+}
+
+fn is_gone(run: &RunState, resource: &Resource, newer: &BTreeMap<RunId, RunState>) -> bool {
+    let known = |heir: &RunState| {
+        let mut all = heir.resources.iter();
+        all.any(|(_, known, gone)| {
+            gone.is_some() && (&known.account, &known.id) == (&resource.account, &resource.id)
+        })
+    };
+    heir(run, newer).is_some_and(|heir| known(heir) || is_gone(heir, resource, newer))
+}
+
+fn in_the_way(run: &RunState, left: &Left) -> Option<CliError> {
+    if left.nothing() {
+        return None;
+    }
     let short = run.header.run.short();
-    let made = made(run);
     let over = matches!(
         run.result,
         Some((
@@ -70,8 +109,7 @@ fn in_the_way(run: &RunState) -> Option<CliError> {
             _
         ))
     );
-    if over {
-        let moved = moved(run)?;
+    if let (true, Some(moved)) = (over, left.moved) {
         let words = format!(
             "run {short} has moved the users of `{}` on {}: what they have written since is where it moved them, and in no backup that this run would restore",
             run.header.estate,
@@ -81,19 +119,26 @@ fn in_the_way(run: &RunState) -> Option<CliError> {
             "what it came to: dr-plan report {short}\nto take it back: dr-plan undo {short}\nif that estate is lost in its turn, write down in the inventory where it stands now, and type the same with --anew"
         )));
     }
-    if made.is_empty() && moved(run).is_none() {
+    let half = run.back.begun.is_some();
+    if over && !half {
         return None;
     }
+    let (stand, on) = match half {
+        true => (
+            "taken back only in part",
+            "to take back the rest of it: dr-plan undo",
+        ),
+        false => ("not finished", "to go on with it: dr-plan resume"),
+    };
     let words = format!(
-        "run {short} of `{}` is not finished, and has made {}",
+        "run {short} of `{}` is {stand}, and has made {}",
         run.header.estate,
-        if made.is_empty() {
-            "changes".into()
-        } else {
-            made.join(", ")
+        match left.made.is_empty() {
+            true => "changes".into(),
+            false => left.made.join(", "),
         }
     );
     Some(CliError::new(USAGE, words).hint(format!(
-        "to go on with it: dr-plan resume {short}\nto begin anew with what it made: the same command with --adopt {short}\nto begin beside it: the same command with --anew"
+        "{on} {short}\nto begin anew with what it made: the same command with --adopt {short}\nto begin beside it: the same command with --anew"
     )))
 }

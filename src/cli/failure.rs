@@ -2,7 +2,7 @@
 
 use crate::event::RunResult;
 use crate::journal::folder::FolderError;
-use crate::journal::{JournalError, LockError};
+use crate::journal::{JournalError, LockError, RecordError};
 use crate::kind::{Failure, chain};
 use crate::problem::Problem;
 
@@ -105,6 +105,13 @@ impl From<JournalError> for CliError {
             JournalError::Busy { .. } => {
                 "somebody is at work on that run: `dr-plan status RUN --follow` watches it"
             }
+            JournalError::Bad {
+                what: RecordError::Newer { .. },
+                ..
+            } => {
+                "a later version of dr-plan wrote it: use that version for all that is to be done with it"
+            }
+            JournalError::Empty { .. } => "nothing was begun: begin anew with `dr-plan run ...`",
             JournalError::Bad { .. } | JournalError::Contradiction { .. } => {
                 "somebody or something changed the past, and nothing is built on that: `dr-plan report RUN` tells what stands before that line, also what was made; go on by hand, or with a new run"
             }

@@ -67,8 +67,9 @@ impl Logs {
 }
 
 fn ended(folder: &RunFolder, step: &StepId) -> bool {
-    report::report_of(folder)
-        .is_ok_and(|(_, state)| state.step(step).is_some_and(|step| step.status.ended()))
+    folder
+        .sound_sum()
+        .is_ok_and(|(state, ..)| state.step(step).is_some_and(|step| step.status.ended()))
 }
 
 /// A step of a run by what a person typed.

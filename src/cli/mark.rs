@@ -4,14 +4,14 @@ use clap::Args;
 
 use super::approve::deliver;
 use super::conduct::may_mark;
-use super::failure::{CliError, JOURNAL, OK, Outcome, USAGE};
+use super::failure::{CliError, OK, Outcome, USAGE};
 use super::here::{person, state_folder};
 use super::logs::step_of;
-use super::{Common, report, say};
+use super::{Common, say};
 use crate::clock::{SystemClock, Timestamp};
 use crate::event::{Mark, What};
+use crate::ids::StepId;
 use crate::journal::{Estates, FileEstates, Ledger, Message, Owner, Parts, RunFolder, Word};
-use crate::kind::chain;
 use crate::secret::Mask;
 use crate::state::{RunState, Status, StepState};
 
@@ -48,36 +48,11 @@ impl MarkStep {
         }
         let state_path = state_folder(common.state.clone())?;
         let folder = RunFolder::find(&state_path, &self.run)?;
-        let (_, state) = report::report_of(&folder)?;
+        let state = folder.sum()?;
         let step = step_of(&state, &self.step)?;
         let short = state.header.run.short().to_string();
         let by = self.by.clone().unwrap_or_else(person);
-        may_mark(&state, &step, &by).map_err(|why| {
-            CliError::new(USAGE, why).hint(format!(
-                "dr-plan mark {short} {step} --as NAME, if that is you"
-            ))
-        })?;
-        let taken_back = |step: &StepState| step.status == Status::Skipped && self.done;
-        if state
-            .step(&step)
-            .is_some_and(|step| step.status.good() && !taken_back(step))
-        {
-            return Err(
-                CliError::new(USAGE, format!("`{step}` has ended well already"))
-                    .hint(format!("dr-plan status {short}")),
-            );
-        }
-        if self.done
-            && state
-                .step(&step)
-                .is_some_and(|step| step.bound.kind == "approve")
-        {
-            return Err(CliError::new(
-                USAGE,
-                format!("`{step}` is a question: an answer is what makes it done"),
-            )
-            .hint(format!("dr-plan approve {short} {step} --as NAME")));
-        }
+        self.judge(&state, &step, &by)?;
         let mark = if self.skip { Mark::Skip } else { Mark::Done };
         if folder.is_live()? {
             let word = Word::Mark {
@@ -99,9 +74,9 @@ impl MarkStep {
         // Nobody is at work on it: the word is written behind the estate's lock, as the run itself would.
         let owner = Owner::this_process(state.header.run.clone(), &person(), Timestamp::now());
         let held = FileEstates::new(&state_path).take(&state.header.estate, &owner)?;
-        let (journal, reading) = folder.open_journal()?;
-        let state = RunState::replay(&reading.events)
-            .map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+        let (journal, state) = folder.open_sum()?;
+        // Whoever had the lock may have carried the step out until a moment ago.
+        self.judge(&state, &step, &by)?;
         let parts = Parts {
             journal: Box::new(journal),
             reporters: Vec::new(),
@@ -121,5 +96,37 @@ impl MarkStep {
             "`{step}` is marked\n hint: dr-plan resume {short}\n"
         ));
         Ok(OK)
+    }
+
+    /// Whether the word can be kept, as the run stands.
+    fn judge(&self, state: &RunState, step: &StepId, by: &str) -> Result<(), CliError> {
+        let short = state.header.run.short();
+        may_mark(state, step, by).map_err(|why| {
+            CliError::new(USAGE, why).hint(format!(
+                "dr-plan mark {short} {step} --as NAME, if that is you"
+            ))
+        })?;
+        let taken_back = |step: &StepState| step.status == Status::Skipped && self.done;
+        if state
+            .step(step)
+            .is_some_and(|step| step.status.good() && !taken_back(step))
+        {
+            return Err(
+                CliError::new(USAGE, format!("`{step}` has ended well already"))
+                    .hint(format!("dr-plan status {short}")),
+            );
+        }
+        if self.done
+            && state
+                .step(step)
+                .is_some_and(|step| step.bound.kind == "approve")
+        {
+            return Err(CliError::new(
+                USAGE,
+                format!("`{step}` is a question: an answer is what makes it done"),
+            )
+            .hint(format!("dr-plan approve {short} {step} --as NAME")));
+        }
+        Ok(())
     }
 }

@@ -21,7 +21,6 @@ use crate::kind::{Failure, Resource};
 use crate::provider::Provider;
 use crate::provider::leftover::{Leftover, read};
 use crate::secret::Mask;
-use crate::state::RunState;
 
 /// Delete what drills have left, at the provider, from any machine
 #[derive(Debug, Args)]
@@ -174,8 +173,7 @@ fn live(state: &Path, run: &str) -> bool {
 /// Whether a drill of this machine was told to keep what it made; none if it is not one of this machine.
 fn own(state: &Path, run: &str) -> Option<bool> {
     let folder = folder_of(state, run)?;
-    let (reading, _) = folder.read_sound().ok()?;
-    let sum = RunState::replay(&reading.events).ok()?;
+    let (sum, ..) = folder.sound_sum().ok()?;
     let over = sum.result.is_some();
     Some(over && sum.header.drill.is_some_and(|drill| drill.keep) && sum.back.begun.is_none())
 }
@@ -265,16 +263,13 @@ fn hold(state: &Path, run: &str, mask: &Mask) -> Result<Option<Ledger>, String> 
     let Some(folder) = folder_of(state, run) else {
         return Ok(None);
     };
-    let (journal, reading) = match folder.open_journal() {
+    let (journal, sum) = match folder.open_sum() {
         Ok(opened) => opened,
         Err(crate::journal::JournalError::Busy { .. }) => {
             return Err("its drill is at work".into());
         }
         // What can no longer be written to needs not be told.
         Err(_) => return Ok(None),
-    };
-    let Ok(sum) = RunState::replay(&reading.events) else {
-        return Ok(None);
     };
     let parts = Parts {
         journal: Box::new(journal),

@@ -1,5 +1,6 @@
 //! `dr-plan release`: lets go of what a run kept of before: old databases, old files. After that there is no way back to them.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,8 +9,9 @@ use super::afterwards::Afterwards;
 use super::failure::{CliError, FAILED, OK, Outcome, PROBLEMS};
 use super::start::agreed;
 use super::{Common, print, say};
-use crate::engine::{keepers, release};
+use crate::engine::{keepers, on_the_way_back, release};
 use crate::event::RunResult;
+use crate::ids::StepId;
 use crate::program::Work;
 use crate::state::RunState;
 
@@ -30,22 +32,35 @@ impl ReleaseRun {
     /// Carries it out.
     pub fn run(self, common: &Common) -> Outcome {
         let run = Afterwards::of(&self.run, common)?;
-        if let Some(error) = not_met(&run.state).filter(|_| !self.not_met) {
-            return Err(error);
-        }
-        let steps = keepers(&run.state);
+        let steps = self.judge(&run.state)?;
         let short = run.state.header.run.short().to_string();
+        let mut shown = None;
         if !self.yes {
-            let names: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
             say(&format!(
                 "what {} ({short}) kept of before will be let go of; it may be kept by: {}\nThere is no way back to it.\n",
                 run.state.header.plan,
-                names.join(", ")
+                listed(&steps)
             ));
             agreed(run.word_to_agree())?;
+            shown = Some(steps);
         }
+        let judge = |state: &RunState| {
+            let steps = self.judge(state)?;
+            match &shown {
+                Some(shown) if *shown != steps => {
+                    let words = format!(
+                        "run {short} has changed since you were shown what would be let go of; nothing was touched: it was kept by {}, and is now by {}",
+                        listed(shown),
+                        listed(&steps)
+                    );
+                    let hint = format!("dr-plan release {short} shows it anew");
+                    Err(CliError::new(PROBLEMS, words).hint(hint))
+                }
+                _ => Ok(ControlFlow::Continue(steps)),
+            }
+        };
         let work: Arc<dyn Work> = run.program.clone();
-        run.carry_out(common, async move |opened| {
+        run.carry_out(common, judge, async |opened, steps| {
             let mut gone = Vec::new();
             let mut failed = false;
             for step in &steps {
@@ -90,6 +105,41 @@ impl ReleaseRun {
             Ok(if failed { FAILED } else { OK })
         })
     }
+
+    /// The steps that may have kept something, of a run as it stands.
+    fn judge(&self, state: &RunState) -> Result<Vec<StepId>, CliError> {
+        if let Some(error) = half_taken_back(state) {
+            return Err(error);
+        }
+        match not_met(state) {
+            Some(error) if !self.not_met => Err(error),
+            _ => Ok(keepers(state)),
+        }
+    }
+}
+
+fn listed(steps: &[StepId]) -> String {
+    let names: Vec<&str> = steps.iter().map(StepId::as_str).collect();
+    match names.is_empty() {
+        true => "no step".into(),
+        false => names.join(", "),
+    }
+}
+
+/// An undo that is not at its end needs what was kept: it is what it puts back.
+fn half_taken_back(state: &RunState) -> Option<CliError> {
+    let steps = on_the_way_back(state);
+    let names: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+    let run = state.header.run.short();
+    let words = format!(
+        "run {run} is half taken back, and what it kept of before is what that puts back: {}",
+        names.join(", ")
+    );
+    let hint = format!(
+        "dr-plan undo {run} takes it back to the end; with `--leave STEP` a step stays as it is, and what it kept can be let go of then"
+    );
+    let half = !names.is_empty();
+    half.then(|| CliError::new(PROBLEMS, words).hint(hint))
 }
 
 /// Only a run that brought everything back can do without what was there before it.

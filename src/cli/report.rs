@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use clap::Args;
 
 use super::conduct::code_of_state;
-use super::failure::{CliError, JOURNAL, Outcome};
+use super::failure::{CliError, Outcome};
 use super::here::state_folder;
 use super::{Common, print, say};
 use crate::event::{Event, Header, What};
@@ -53,21 +53,18 @@ impl ReportOf {
     }
 }
 
-/// The report of a run, from its journal.
+/// The report of a run, from its journal. A damage is said, and stands in it.
 pub fn report_of(folder: &RunFolder) -> Result<(Report, RunState), CliError> {
-    let (reading, bad) = folder.read_sound()?;
-    if let Some(bad) = bad {
-        if reading.events.is_empty() {
-            return Err(bad.into());
-        }
+    let (state, head, bad) = folder.sound_sum()?;
+    let damaged = bad.map(|bad| chain(&bad));
+    if let Some(bad) = &damaged {
         say(&format!(
-            "the journal is damaged: {}\nwhat follows is what stands before that; it cannot be gone on with\n",
-            chain(&bad)
+            "the journal is damaged: {bad}\nwhat follows is what stands before that; it cannot be gone on with\n"
         ));
     }
-    let state =
-        RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
-    let report = Report::new(&state).of_journal(reading.head.seq, reading.head.hash);
+    let report = Report::new(&state)
+        .of_journal(head.seq, head.hash)
+        .of_damaged(damaged);
     Ok((report, state))
 }
 

@@ -16,11 +16,10 @@ use super::inject::{self, Inject};
 use super::sources::Reader;
 use super::{Common, report, runtime, say, services};
 use crate::clock::{Clock, SystemClock};
-use crate::event::{Header, What};
+use crate::event::{Header, RunResult, What};
 use crate::journal::{
-    Estates, FileEstates, FileJournal, Hash, JournalError, Ledger, Owner, Parts, Reading, RunFolder,
+    Estates, FileEstates, FileJournal, Hash, JournalError, Ledger, Owner, Parts, RunFolder,
 };
-use crate::kind::chain;
 use crate::program::Program;
 use crate::secret::Mask;
 use crate::state::RunState;
@@ -50,21 +49,11 @@ impl Resume {
         let (state, texts) = read_back(&folder, common)?;
         let header = state.header.clone();
         let is_drill = header.drill.is_some();
-        if is_drill {
-            drill_goes_on(&state)?;
-            if self.take_over.is_some() {
-                let words = "a drill holds no estate: there is nothing to take over";
-                return Err(CliError::new(USAGE, words));
-            }
-        } else {
-            only_forward(&state)?;
+        if is_drill && self.take_over.is_some() {
+            let words = "a drill holds no estate: there is nothing to take over";
+            return Err(CliError::new(USAGE, words));
         }
-        super::adopt::whole(&state, &state_path)?;
-        if !is_drill && matches!(state.result, Some((crate::event::RunResult::Met, _))) {
-            say(&format!(
-                "run {} ended as MET; there is nothing to resume\n",
-                header.run.short()
-            ));
+        if !goes_on(&state, &state_path)? {
             return Ok(code_of_state(&state));
         }
         enter_world_of(&texts.sources.inventory)?;
@@ -92,10 +81,11 @@ impl Resume {
             };
             say(&format!("{words}: {before}\n"));
         }
-        // Read again behind the lock: whoever had it may have written until a moment ago.
-        let (journal, reading) = open_when_free(&folder, self.take_over.is_some())?;
-        let state = RunState::replay(&reading.events)
-            .map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+        // Read and judged again behind the lock: whoever had it may have ended the run, or taken it back, until a moment ago.
+        let (journal, state) = open_when_free(&folder, self.take_over.is_some())?;
+        if !goes_on(&state, &state_path)? {
+            return Ok(code_of_state(&state));
+        }
         let mask = Mask::default();
         let runtime = runtime()?;
         runtime.block_on(async {
@@ -174,6 +164,27 @@ pub fn bind_again(
     Ok(Arc::new(program))
 }
 
+/// Whether there is anything to go on with in a run as it stands; said if not.
+///
+/// # Errors
+/// It must not go on.
+fn goes_on(state: &RunState, state_path: &Path) -> Result<bool, CliError> {
+    let is_drill = state.header.drill.is_some();
+    match is_drill {
+        true => drill_goes_on(state)?,
+        false => only_forward(state)?,
+    }
+    super::adopt::whole(state, state_path)?;
+    if !is_drill && matches!(state.result, Some((RunResult::Met, _))) {
+        say(&format!(
+            "run {} ended as MET; there is nothing to resume\n",
+            state.header.run.short()
+        ));
+        return Ok(false);
+    }
+    Ok(true)
+}
+
 /// A drill that is over and taken down has nothing left to go on with.
 fn drill_goes_on(state: &RunState) -> Result<(), CliError> {
     let run = state.header.run.short();
@@ -233,11 +244,11 @@ fn changed_since(header: &Header) -> Vec<PathBuf> {
 }
 
 /// Opens the journal. A process that was pushed aside still has it, until it looks and leaves.
-fn open_when_free(folder: &RunFolder, pushed: bool) -> Result<(FileJournal, Reading), CliError> {
+fn open_when_free(folder: &RunFolder, pushed: bool) -> Result<(FileJournal, RunState), CliError> {
     let deadline = Instant::now() + Duration::from_secs(15);
     let mut told = !pushed;
     loop {
-        match folder.open_journal() {
+        match folder.open_sum() {
             Err(JournalError::Busy { .. }) if pushed && Instant::now() < deadline => {
                 if !told {
                     say("waiting for the old process to leave the run\n");
@@ -266,9 +277,7 @@ pub fn read_back(
         )
         .hint("leave --inventory and --providers away; another estate is another run"));
     }
-    let reading = folder.read()?;
-    let state =
-        RunState::replay(&reading.events).map_err(|error| CliError::new(JOURNAL, chain(&error)))?;
+    let state = folder.sum()?;
     let plan = PathBuf::from(&state.header.plan_path);
     let texts = Reader::of_run(folder, &state.header)?.plan(&plan, &BTreeMap::new(), common)?;
     Ok((state, texts))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::adopt::Older;
 use super::begin::{Start, Told};
 use super::bound::{Asked, Bound, inputs};
 use super::failure::{CliError, Outcome, USAGE};
@@ -53,16 +54,12 @@ impl Run {
             .hint("if that is wrong: `timedatectl`; times here are compared with those of backups and records"));
         }
         let inventory = bound.program.inventory();
-        if !(self.anew || self.dry_run || self.adopt.is_some()) {
-            let world = inventory.sandbox.as_ref().and(World::since());
-            earlier::check(&bound.state, &inventory.name, world)?;
-        }
-        let older = match &self.adopt {
-            Some(run) => Some(adopt::older(run, &bound.state, &bound.program)?),
-            None => None,
-        };
+        let older = self.earlier(&bound)?;
+        // The loss is that of the run which is gone on with, unless somebody knows better now.
+        let known = older.as_ref().and_then(|older| older.lost_at());
+        let lost_at = self.lost_at.or(known);
         let header = bound.header(Asked {
-            lost_at: self.lost_at,
+            lost_at,
             approved: way.approved(),
             adopts: older.as_ref().map(|older| older.run().clone()),
             drill: None,
@@ -78,11 +75,15 @@ impl Run {
         if !told.yes {
             start::somebody_is_there()?;
             let looked = preview::look_at_start(bound.to_look_at(&header, older.clone()))?;
-            start::ask(&bound.program, &looked.0, &looked.1, self.lost_at)?;
+            start::ask(&bound.program, &looked.0, &looked.1, lost_at)?;
         }
         let owner = Owner::this_process(bound.run.clone(), &person(), bound.now);
         let held = FileEstates::new(&bound.state).take(&inventory.name, &owner)?;
-        // Behind the lock: no other run can change the estate any more.
+        // Behind the lock no other run can change the estate any more; until then another one could.
+        let now = self.earlier(&bound)?;
+        if let (Some(now), Some(older), false) = (&now, &older, told.yes) {
+            now.as_shown(older)?;
+        }
         if let Some((saved, path)) = &saved {
             let now = preview::look(bound.to_look_at(&header, None))?;
             preview::compare(saved, &now, path)?;
@@ -92,9 +93,22 @@ impl Run {
             header,
             way,
             estate: Some(held),
-            older,
+            older: now,
         };
         start.go(common)
+    }
+
+    /// What earlier runs of the estate mean for this one: nothing, a refusal, or the run that it goes on with.
+    fn earlier(&self, bound: &Bound) -> Result<Option<Older>, CliError> {
+        if let Some(run) = &self.adopt {
+            return adopt::older(run, &bound.state, &bound.program).map(Some);
+        }
+        if !(self.anew || self.dry_run) {
+            let inventory = bound.program.inventory();
+            let world = inventory.sandbox.as_ref().and(World::since());
+            earlier::check(&bound.state, &inventory.name, world)?;
+        }
+        Ok(None)
     }
 }
 

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use super::failure::{OK, Outcome};
 use super::here::state_folder;
 use super::{Common, print, say};
-use crate::journal::RunFolder;
+use crate::journal::{JournalError, RecordError, RunFolder};
 use crate::kind::Mode;
 use crate::state::RunState;
 
@@ -41,6 +41,18 @@ impl Runs {
                     String::new(),
                     String::new(),
                 ),
+                // Nothing is wrong with what a later version wrote.
+                Err(
+                    error @ JournalError::Bad {
+                        what: RecordError::Newer { .. },
+                        ..
+                    },
+                ) => (
+                    error.to_string(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ),
                 Err(error) => (
                     format!("damaged: {error}"),
                     String::new(),
@@ -48,15 +60,13 @@ impl Runs {
                     String::new(),
                 ),
             };
-            let result = entry
-                .folder
-                .read()
-                .ok()
-                .and_then(|reading| RunState::replay(&reading.events).ok())
-                .map_or_else(
-                    || "-".to_string(),
-                    |state| word(&state, entry.folder.is_live().unwrap_or(false)),
-                );
+            let result = match entry.folder.sound_sum() {
+                Ok((state, _, bad)) => {
+                    let live = entry.folder.is_live().unwrap_or(false);
+                    word(&state, live, bad.is_some())
+                }
+                Err(_) => "-".to_string(),
+            };
             rows.push(serde_json::json!({ "run": run.as_str(), "started": started, "plan": plan, "estate": estate, "mode": mode.to_lowercase(), "result": result }));
             table.add_row([run.short().to_string(), started, plan, estate, mode, result]);
         }
@@ -77,7 +87,14 @@ fn never_began(state: &RunState) -> bool {
 }
 
 /// How a run stands, in a word or two.
-pub fn word(state: &RunState, live: bool) -> String {
+pub fn word(state: &RunState, live: bool, damaged: bool) -> String {
+    if damaged {
+        let so_far = match &state.result {
+            Some((result, _)) => result.to_string(),
+            None => "no result".into(),
+        };
+        return format!("{so_far}, and its journal is damaged after that");
+    }
     let forward = match (&state.result, live) {
         (Some((result, _)), _) => result.to_string(),
         (None, true) => "running".into(),

@@ -34,6 +34,10 @@ impl StatusOf {
     pub fn run(self, common: &Common) -> Outcome {
         let folder = RunFolder::find(&state_folder(common.state.clone())?, &self.run)?;
         if self.follow {
+            // Nobody will ever write what it waits for.
+            if !folder.is_live().unwrap_or(false) {
+                folder.sound_sum()?;
+            }
             return follow(&folder, common);
         }
         let (report, state) = report::report_of(&folder)?;
@@ -41,12 +45,16 @@ impl StatusOf {
             print(&report.json());
             return Ok(code_of_state(&state));
         }
-        print(&table(&state, folder.is_live().unwrap_or(false)));
+        print(&table(
+            &state,
+            folder.is_live().unwrap_or(false),
+            report.damaged.is_some(),
+        ));
         Ok(code_of_state(&state))
     }
 }
 
-fn table(state: &RunState, live: bool) -> String {
+fn table(state: &RunState, live: bool, damaged: bool) -> String {
     let header = &state.header;
     let drill = match header.drill {
         Some(_) => "DRILL: ",
@@ -57,7 +65,7 @@ fn table(state: &RunState, live: bool) -> String {
         header.plan,
         header.estate,
         header.run.short(),
-        word(state, live)
+        word(state, live, damaged)
     );
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -103,6 +111,13 @@ fn table(state: &RunState, live: bool) -> String {
         if let Some(hint) = &failure.hint {
             text.push_str(&format!(" hint: {hint}\n"));
         }
+    }
+    if damaged {
+        text.push_str(&format!(
+            " hint: dr-plan report {} tells what was made; go on by hand, or with a new run\n",
+            header.run.short()
+        ));
+        return text;
     }
     if let Some((why, hint)) = &state.stopped {
         text.push_str(&format!("stopped: {why}\n"));

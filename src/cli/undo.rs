@@ -2,12 +2,13 @@
 //! journal; killed anywhere, the same command goes on.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::afterwards::Afterwards;
-use super::failure::{EXCEPTIONS, FAILED, OK, Outcome, STOPPED};
+use super::failure::{CliError, EXCEPTIONS, FAILED, OK, Outcome, PROBLEMS, STOPPED};
 use super::here::person;
 use super::inject::{self, Inject};
 use super::logs::step_of;
@@ -17,9 +18,10 @@ use crate::engine::{BackStep, UndoEnding, Undoing, Way, look_at_egress, way_back
 use crate::event::{Back, What};
 use crate::ids::StepId;
 use crate::kind::{Effect, Undo};
+use crate::program::Work;
 use crate::state::{Return, RunState};
 
-/// Take a run back: each step's undo, in reverse order, what moved users first
+/// Take a run back: each step's undo, in reverse order; what was fenced comes first, then users go back
 #[derive(Debug, Args)]
 pub struct UndoRun {
     /// The run: its id, its beginning or end, or `last`
@@ -55,40 +57,52 @@ impl UndoRun {
         for step in &self.leave {
             leave.insert(step_of(&run.state, step)?, person());
         }
-        let work = inject::work(run.program.clone(), &self.inject)?;
-        let steps = way_back(&*work, &run.state, only.as_ref());
-        if self.dry_run {
-            show(&run.state, &steps, &leave, common);
-            return Ok(OK);
-        }
+        let asked = AskedBack {
+            work: inject::work(run.program.clone(), &self.inject)?,
+            only,
+            leave,
+        };
         let short = run.state.header.run.short().to_string();
-        if steps.is_empty() {
-            say(&format!(
-                "run {short} changed nothing: there is nothing to take back\n"
-            ));
+        if self.dry_run {
+            let steps = way_back(&*asked.work, &run.state, asked.only.as_ref());
+            show(&run.state, &steps, &asked.leave, common);
             return Ok(OK);
         }
-        if steps
-            .iter()
-            .all(|step| undone(&run.state, &step.step).is_some())
-            && run.state.back.ended
-        {
-            say(&format!("run {short} is taken back already\n"));
-            return Ok(code(run.state.back.people().next().is_some()));
-        }
-        if !self.yes {
-            say(&text_of(&run.state, &steps, &leave));
-        }
-        // Also to those who have agreed beforehand: a log of theirs says then what was lost, and why.
-        if destroys(&run.state, &steps) {
-            say("\nWhat was written to these servers and databases since then goes with them.\n");
-        }
-        if !self.yes {
-            agreed(run.word_to_agree())?;
-        }
+        let steps = match asked.judge(&run.state) {
+            ControlFlow::Continue(steps) => steps,
+            // Whoever is at work on it may change that at any moment: then the lock says who it is.
+            ControlFlow::Break(nothing) if !run.folder.is_live()? => return Ok(nothing.said()),
+            ControlFlow::Break(_) => Vec::new(),
+        };
+        let shown = match (self.yes, steps.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(Vec::new()),
+            (false, false) => {
+                say(&text_of(&run.state, &steps, &asked.leave));
+                warn_of_loss(&run.state, &steps);
+                agreed(run.word_to_agree())?;
+                Some(asked.lines(&run.state, &steps))
+            }
+        };
         let plan = run.state.header.plan_path.clone();
         let is_drill = run.state.header.drill.is_some();
-        run.carry_out(common, async move |opened| {
+        let again = match &self.step {
+            Some(step) => format!("dr-plan undo {short} {step}"),
+            None => format!("dr-plan undo {short}"),
+        };
+        let judge = |state: &RunState| {
+            let steps = match asked.judge(state) {
+                ControlFlow::Continue(steps) => steps,
+                ControlFlow::Break(nothing) => return Ok(ControlFlow::Break(nothing.said())),
+            };
+            match &shown {
+                Some(shown) => as_shown(shown, &asked.lines(state, &steps), &short, &again)?,
+                // Also to those who have agreed beforehand: a log of theirs says then what was lost, and why.
+                None => warn_of_loss(state, &steps),
+            }
+            Ok(ControlFlow::Continue(steps))
+        };
+        run.carry_out(common, judge, async |opened, steps| {
             let begun = Back::Begun {
                 by: person(),
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -99,12 +113,12 @@ impl UndoRun {
             }
             opened.ledger.record(What::Back(begun)).await?;
             let undoing = Undoing {
-                work: Arc::clone(&work),
+                work: Arc::clone(&asked.work),
                 ledger: opened.ledger.clone(),
                 services: opened.services,
                 person: opened.person,
                 stop: opened.stop,
-                leave,
+                leave: asked.leave.clone(),
                 ungated: self.ungated,
                 regardless: is_drill,
             };
@@ -126,6 +140,98 @@ impl UndoRun {
     }
 }
 
+/// What is to be taken back, of whatever a run has done by then.
+struct AskedBack {
+    work: Arc<dyn Work>,
+    only: Option<StepId>,
+    leave: BTreeMap<StepId, String>,
+}
+
+/// There is nothing to do.
+enum Nothing {
+    /// The run changed nothing.
+    Changed { run: String },
+    /// All of it is taken back; something may be left for people.
+    Left { run: String, people: bool },
+}
+
+impl Nothing {
+    /// Says it, and gives the exit code.
+    fn said(&self) -> u8 {
+        match self {
+            Self::Changed { run } => {
+                say(&format!(
+                    "run {run} changed nothing: there is nothing to take back\n"
+                ));
+                OK
+            }
+            Self::Left { run, people } => {
+                say(&format!("run {run} is taken back already\n"));
+                code(*people)
+            }
+        }
+    }
+}
+
+impl AskedBack {
+    /// The steps to take back of a run as it stands.
+    fn judge(&self, state: &RunState) -> ControlFlow<Nothing, Vec<BackStep>> {
+        let run = state.header.run.short().to_string();
+        let steps = way_back(&*self.work, state, self.only.as_ref());
+        if steps.is_empty() {
+            return ControlFlow::Break(Nothing::Changed { run });
+        }
+        let mut each = steps.iter();
+        if state.back.ended && each.all(|step| undone(state, &step.step).is_some()) {
+            let people = state.back.people().next().is_some();
+            return ControlFlow::Break(Nothing::Left { run, people });
+        }
+        ControlFlow::Continue(steps)
+    }
+
+    /// What would be done with each step, in the order of the deeds.
+    fn lines(&self, state: &RunState, steps: &[BackStep]) -> Vec<(StepId, String)> {
+        let line = |step: &BackStep| (step.step.clone(), words(step, state, &self.leave).1);
+        steps.iter().map(line).collect()
+    }
+}
+
+/// Refuses if other things would be done than those that a person has agreed to.
+fn as_shown(
+    shown: &[(StepId, String)],
+    now: &[(StepId, String)],
+    run: &str,
+    again: &str,
+) -> Result<(), CliError> {
+    if shown == now {
+        return Ok(());
+    }
+    let of = |list: &[(StepId, String)], step: &StepId| {
+        let found = list.iter().find(|(id, _)| id == step);
+        found.map(|(_, words)| words.clone())
+    };
+    let mut changes: Vec<String> = Vec::new();
+    for (step, words) in now {
+        match of(shown, step) {
+            None => changes.push(format!("`{step}` comes in addition: {words}")),
+            Some(before) if before != *words => {
+                changes.push(format!("`{step}`: {words} (before: {before})"));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = shown.iter().filter(|(step, _)| of(now, step).is_none());
+    changes.extend(gone.map(|(step, _)| format!("`{step}`: no longer among them")));
+    if changes.is_empty() {
+        changes.push("the order is another one".into());
+    }
+    let list: String = changes.iter().map(|one| format!("\n  - {one}")).collect();
+    let words = format!(
+        "run {run} has changed since you were shown what would be taken back; nothing was touched{list}"
+    );
+    Err(CliError::new(PROBLEMS, words).hint(format!("{again} shows anew what would be taken back")))
+}
+
 fn code(people: bool) -> u8 {
     if people { EXCEPTIONS } else { OK }
 }
@@ -134,6 +240,12 @@ fn code(people: bool) -> u8 {
 fn undone<'a>(state: &'a RunState, step: &StepId) -> Option<&'a Return> {
     let stand = state.back.steps.get(step);
     stand.filter(|stand| matches!(stand, Return::Undone(_) | Return::Left(..)))
+}
+
+fn warn_of_loss(state: &RunState, steps: &[BackStep]) {
+    if destroys(state, steps) {
+        say("\nWhat was written to these servers and databases since then goes with them.\n");
+    }
 }
 
 fn destroys(state: &RunState, steps: &[BackStep]) -> bool {
@@ -163,7 +275,15 @@ fn words(
     }
     match &step.way {
         Way::Undo(Undo::DeleteOwn) => ("delete", "deletes what it made".into()),
-        Way::Undo(Undo::RestorePrevious) => ("restore", "puts back what was there before".into()),
+        Way::Undo(Undo::RestorePrevious) => {
+            let step = state.step(&step.step);
+            let moves = step.is_some_and(|step| step.bound.effect == Effect::Traffic);
+            let words = match moves {
+                true => "puts back what was there before, once the old side serves",
+                false => "puts back what was there before",
+            };
+            ("restore", words.into())
+        }
         Way::Undo(Undo::ForwardOnly) => {
             ("nothing", "only goes forward: nothing is taken back".into())
         }

@@ -27,4 +27,4 @@ pub use preview::{Foreseen, Monthly, PREVIEW_FORMAT, Preview, Would, differences
 pub use readiness::{Readiness, Stand, backups_ready, readiness};
 pub use run::{Ending, Engine};
 pub use stop::{Stop, StopHandle, Wish};
-pub use undo::{BackStep, UndoEnding, Undoing, Way, keepers, release, way_back};
+pub use undo::{BackStep, UndoEnding, Undoing, Way, keepers, on_the_way_back, release, way_back};

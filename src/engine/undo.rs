@@ -575,6 +575,26 @@ pub fn keepers(state: &RunState) -> Vec<StepId> {
         .collect()
 }
 
+/// Steps that put back what was there before, and that an undo has begun or wanted and not brought to an end: what they kept must not go. Where
+/// letting go was begun there is no way back any more, and it goes on.
+pub fn on_the_way_back(state: &RunState) -> Vec<StepId> {
+    let back = &state.back;
+    let open = |step: &&StepState| {
+        let id = &step.bound.id;
+        let unsettled = match back.steps.get(id) {
+            Some(Return::InDoubt | Return::Failed(_)) => true,
+            Some(Return::Undone(_) | Return::Left(..)) => false,
+            None => back.begun.is_some() && !back.ended && back.wanted.contains(id),
+        };
+        unsettled
+            && has_acted(step)
+            && undo_of(step) == Undo::RestorePrevious
+            && !back.releasing.contains(id)
+    };
+    let steps = state.steps.iter().filter(open);
+    steps.map(|step| step.bound.id.clone()).collect()
+}
+
 /// Lets go of what a step kept. `None`: it kept nothing.
 ///
 /// # Errors

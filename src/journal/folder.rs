@@ -23,10 +23,11 @@ use super::format::Hash;
 use super::inbox::Inbox;
 use super::output::CapturedOutput;
 use super::read::{Follower, Reading, Records, read_all, read_sound};
-use super::{FileJournal, JournalError, sync_directory};
+use super::{FileJournal, Head, JournalError, sync_directory};
 use crate::event::{FileHash, Header, What};
 use crate::ids::{RunId, StepId};
 use crate::secret::Mask;
+use crate::state::RunState;
 
 /// What can be wrong with a folder.
 #[derive(Debug, thiserror::Error)]
@@ -250,22 +251,61 @@ impl RunFolder {
 
     /// Opens the journal to go on with the run; a torn last line is cut off (see the reading).
     pub fn open_journal(&self) -> Result<(FileJournal, Reading), JournalError> {
-        FileJournal::open(&self.journal_path(), &self.run)
+        FileJournal::open(&self.journal_path(), &self.run).map_err(|error| self.begun(error))
     }
 
     /// Reads the journal without touching it.
     pub fn read(&self) -> Result<Reading, JournalError> {
-        read_all(&self.journal_path())
+        read_all(&self.journal_path()).map_err(|error| self.begun(error))
     }
 
-    /// Reads as far as the journal is sound; see [`read_sound`].
-    pub fn read_sound(&self) -> Result<(Reading, Option<JournalError>), JournalError> {
-        read_sound(&self.journal_path())
+    /// The sum of the whole journal, for those who build on it.
+    ///
+    /// # Errors
+    /// [`JournalError::Empty`]: the run never began.
+    pub fn sum(&self) -> Result<RunState, JournalError> {
+        self.sum_of(&self.read()?)
+    }
+
+    /// Opens the journal to go on with the run, and its sum behind the journal's own lock.
+    pub fn open_sum(&self) -> Result<(FileJournal, RunState), JournalError> {
+        let (journal, reading) = self.open_journal()?;
+        Ok((journal, self.sum_of(&reading)?))
+    }
+
+    /// The sum as far as the journal is sound, where that ends, and why; see [`read_sound`].
+    pub fn sound_sum(&self) -> Result<(RunState, Head, Option<JournalError>), JournalError> {
+        let (reading, bad) = read_sound(&self.journal_path()).map_err(|error| self.begun(error))?;
+        match bad {
+            Some(bad) if reading.events.is_empty() => Err(bad),
+            bad => Ok((self.sum_of(&reading)?, reading.head, bad)),
+        }
+    }
+
+    fn sum_of(&self, reading: &Reading) -> Result<RunState, JournalError> {
+        let path = self.journal_path();
+        if reading.events.is_empty() {
+            return Err(JournalError::Empty { path });
+        }
+        RunState::replay(&reading.events)
+            .map_err(|source| JournalError::Contradiction { path, source })
+    }
+
+    /// A process that dies before its first record may leave no journal at all.
+    fn begun(&self, error: JournalError) -> JournalError {
+        match error {
+            JournalError::Io { path, source, .. }
+                if source.kind() == ErrorKind::NotFound && path == self.journal_path() =>
+            {
+                JournalError::Empty { path }
+            }
+            error => error,
+        }
     }
 
     /// Follows the journal from the event `from` on.
     pub fn follow(&self, from: u64) -> Result<Follower, JournalError> {
-        Follower::open(&self.journal_path(), from)
+        Follower::open(&self.journal_path(), from).map_err(|error| self.begun(error))
     }
 
     /// Whether a living process is at work on the run.

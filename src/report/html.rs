@@ -6,8 +6,8 @@ use std::fmt::Write;
 use super::chart::chart;
 use super::model::{Report, Status};
 use super::words::{
-    against, clock, counts, heading, loss, mode, moment, open, plain, result, round, rto, status,
-    surety, why,
+    DAMAGED, against, clock, counts, heading, loss, mode, moment, open, plain, result, round, rto,
+    status, surety, why,
 };
 use crate::event::RunResult;
 
@@ -81,7 +81,12 @@ fn top(report: &Report, page: &mut String) {
         .stopped
         .iter()
         .map(|why| format!("stopped without a result: {why}"));
-    let reasons: Vec<String> = report.because.iter().cloned().chain(stopped).collect();
+    let damaged = report
+        .damaged
+        .iter()
+        .map(|what| format!("{DAMAGED}: {what}"));
+    let because = report.because.iter().cloned();
+    let reasons: Vec<String> = damaged.chain(because).chain(stopped).collect();
     list(page, "reasons", reasons.iter().map(|reason| named(reason)));
     page.push_str("</header>\n");
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::model::{Report, Status, StepReport};
 use super::words::{
-    against, clock, counts, first_line, heading, loss, mode, moment, open, plain, round, rto,
-    status, surety, why,
+    DAMAGED, against, clock, counts, first_line, heading, loss, mode, moment, open, plain, round,
+    rto, status, surety, why,
 };
 
 /// The report as Markdown (CommonMark with tables).
@@ -21,13 +21,16 @@ pub fn markdown(report: &Report) -> String {
     if !report.description.is_empty() {
         let _ = writeln!(text, "{}\n", escape(&report.description));
     }
+    if let Some(what) = &report.damaged {
+        let _ = writeln!(text, "- {DAMAGED}: {}", escape(what));
+    }
     for reason in &report.because {
         let _ = writeln!(text, "- {}", escape(reason));
     }
     if let Some(why) = &report.stopped {
         let _ = writeln!(text, "- stopped without a result: {}", escape(why));
     }
-    if !report.because.is_empty() || report.stopped.is_some() {
+    if !report.because.is_empty() || report.stopped.is_some() || report.damaged.is_some() {
         text.push('\n');
     }
     figures(report, &mut text);

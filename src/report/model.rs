@@ -105,6 +105,9 @@ pub struct Report {
     /// What came after its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub back: Option<super::back::BackReport>,
+    /// What is wrong with the journal, if something is: all the rest is what stands before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
     /// The run in time.
     pub timeline: Vec<Moment>,
     /// The end of the journal's chain: whoever knows it can tell whether the journal was changed.

@@ -83,6 +83,7 @@ impl Report {
                 .collect(),
             drill: super::drill::DrillReport::of(state),
             back: super::back::BackReport::of(state),
+            damaged: None,
             timeline: timeline(state),
             journal: None,
         }
@@ -95,6 +96,16 @@ impl Report {
             records,
             sha256: sha256.to_string(),
         });
+        self
+    }
+
+    /// Says what is wrong with the journal. Nothing is built on it any more, so nothing that goes on with it is to be typed.
+    #[must_use]
+    pub fn of_damaged(mut self, what: Option<String>) -> Self {
+        if what.is_some() {
+            self.next.clear();
+        }
+        self.damaged = what;
         self
     }
 

@@ -12,6 +12,9 @@ use crate::kind::Surety;
 use crate::state::Progress;
 use crate::units::{bytes, duration};
 
+/// What is said of a journal that cannot be read to its end.
+pub(super) const DAMAGED: &str = "the journal is damaged, what follows is what stands before that, and it cannot be gone on with";
+
 /// Something that stays open, with when it settles by itself.
 pub(super) fn open(open: &StillOpen) -> String {
     match open.until {

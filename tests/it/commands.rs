@@ -1,5 +1,8 @@
 //! Commands beside a run at work: answers, a stop, another inventory, a takeover. The runs only ask, so they need no world.
 
+mod between;
+mod unreadable;
+
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};

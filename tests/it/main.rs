@@ -16,4 +16,5 @@ mod sandbox_estate;
 mod sandbox_services;
 mod sandbox_world;
 mod spec;
+mod terminal;
 mod transport;

@@ -5,6 +5,6 @@ mod journal;
 mod ledger;
 mod locks;
 mod messages;
-mod night;
+pub mod night;
 mod reports;
 mod verdict;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dr_plan::action::kind_of;
-use dr_plan::engine::{Stop, UndoEnding, Undoing, Way, way_back};
+use dr_plan::engine::{Stop, UndoEnding, Undoing, Way, on_the_way_back, way_back};
 use dr_plan::event::{Back, BoundStep, What};
 use dr_plan::ids::StepId;
 use dr_plan::journal::{FileJournal, Ledger, read_all};
@@ -160,9 +160,17 @@ async fn one_step_is_taken_back_with_all_that_was_built_on_it() {
     assert_taken_back(&region_failover(), &world.things());
 }
 
+fn ids(steps: &[&str]) -> Vec<StepId> {
+    let mut ids: Vec<StepId> = steps.iter().map(|step| id(step)).collect();
+    let place = |step: &StepId| region_failover().iter().position(|one| one.id == *step);
+    ids.sort_by_key(place);
+    ids
+}
+
 #[tokio::test]
 async fn what_cannot_be_taken_back_keeps_what_it_was_built_on() {
     let (ledger, world, _) = carried_out(region_failover()).await;
+    assert_eq!(ledger.state(on_the_way_back), []);
     world.cue("restore-db", "undo", [Cue::Fail(Reason::Denied)]);
     let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
     assert_eq!(ending, UndoEnding::Failed);
@@ -184,10 +192,20 @@ async fn what_cannot_be_taken_back_keeps_what_it_was_built_on() {
     for gone in ["fence-db", "dns", "fence-web", "app-env"] {
         assert_eq!(world.thing(gone).stage, Stage::Nothing, "`{gone}`");
     }
+    // What a step kept of before is still to be put back, of all that has not come to its end; not where letting go was begun.
+    assert_eq!(on_the_way_back(&state), ids(&["fence-db", "restore-db"]));
+    let releasing = Back::Releasing {
+        step: id("restore-db"),
+        attempt: 9,
+    };
+    ledger.record(What::Back(releasing)).await.unwrap();
+    let open = ledger.state(on_the_way_back);
+    assert_eq!(open, ids(&["fence-db"]));
     // The same command goes on, and a person may leave a step as it is.
     let work = Doubles::new(&region_failover(), Line::Direct(world.clone()));
     let (ending, state) = take_back_with(&ledger, work, None, &["restore-db"]).await;
     assert_eq!(ending, UndoEnding::Ended { people: true });
+    assert_eq!(on_the_way_back(&state), []);
     assert_eq!(world.thing("restore-db").undone, 0);
     assert_eq!(world.thing("db").stage, Stage::Nothing);
     assert!(

@@ -10,8 +10,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::terminal::{Door, Terminal, beside};
+
 /// How long anything may take that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// SIGKILL, as a shell tells it.
+pub const KILLED: i32 = 128 + 9;
 
 const BACKUP: &str = include_str!("backup.sh");
 
@@ -83,9 +88,16 @@ impl Ran {
 pub struct Working {
     child: Option<Child>,
     said: PathBuf,
+    terminal: Option<Terminal>,
 }
 
 impl Working {
+    /// A person types a line at its terminal.
+    pub fn types(&mut self, line: &str) {
+        let terminal = self.terminal.as_mut();
+        terminal.expect("it has a terminal").types(line);
+    }
+
     /// What a terminal does when a person presses a key: the signal reaches the whole group.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let id = self.child.as_ref().expect("it was not waited for").id();
@@ -209,20 +221,55 @@ impl Shop {
         Ran::of(&self.dr(words).output().unwrap())
     }
 
+    /// Types a command in a second terminal, whose way to the estate is not barred by a door that is shut here.
+    pub fn do_beside(&self, words: &[&str]) -> Ran {
+        let home = self.path("beside");
+        beside(&self.path("state/dr-plan"), &home.join("dr-plan"));
+        let mut command = self.dr(words);
+        Ran::of(&command.env("XDG_STATE_HOME", home).output().unwrap())
+    }
+
+    /// Nobody gets the estate from now on, until it is dropped.
+    pub fn shut_door(&self) -> Door {
+        Door::shut(&self.path("state/dr-plan"), "shop")
+    }
+
+    #[track_caller]
+    pub fn wait_for_somebody_at(&self, door: &Door) {
+        wait_for(
+            || door.somebody_waits().then_some(()),
+            || format!("somebody at the door\n{}", self.story()),
+        );
+    }
+
+    /// Types a command and stays at the terminal.
+    pub fn begin_at_terminal(&self, words: &[&str]) -> Working {
+        let (terminal, input) = Terminal::new();
+        let mut working = self.begin_with(words, Stdio::from(input));
+        working.terminal = Some(terminal);
+        working
+    }
+
     /// Types a command and lets it work.
     pub fn begin(&self, words: &[&str]) -> Working {
+        self.begin_with(words, Stdio::null())
+    }
+
+    fn begin_with(&self, words: &[&str], input: Stdio) -> Working {
         let (file, said) = tempfile::NamedTempFile::new_in(self.folder.path())
             .unwrap()
             .keep()
             .unwrap();
         let mut command = self.dr(words);
         command
+            .stdin(input)
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .process_group(0);
         Working {
             child: Some(command.spawn().unwrap()),
             said,
+            terminal: None,
         }
     }
 

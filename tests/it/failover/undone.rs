@@ -5,18 +5,15 @@ use std::fs;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::shop::{FINGERPRINT, Shop, wait_for};
+use super::shop::{FINGERPRINT, KILLED, Shop, wait_for};
 
-/// SIGKILL, as a shell tells it.
-const KILLED: i32 = 128 + 9;
-
-fn names(shop: &Shop) -> Vec<(String, String)> {
+pub fn names(shop: &Shop) -> Vec<(String, String)> {
     let servers = shop.servers().into_iter();
     servers.map(|(name, _, status)| (name, status)).collect()
 }
 
 /// The addresses that the zone holds, by name.
-fn zone(shop: &Shop) -> Vec<String> {
+pub fn zone(shop: &Shop) -> Vec<String> {
     let text = shop.inside(
         "curl -sS --fail -H \"X-API-Key: $(cat /run/dr-plan/secrets/powerdns_key)\" \
          http://198.18.255.3:8081/api/v1/servers/localhost/zones/shop.example",
@@ -224,7 +221,29 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
     };
     assert_eq!(open(&shop), ["note", "restore"]);
 
-    // One step, then the rest. Whoever agreed beforehand is warned as well.
+    // One step, then the rest. Whoever agreed beforehand is warned as well. Killed on its way, it needs what is kept: that is not let
+    // go of, nor by somebody who was asked before.
+    let mut release = shop.begin_at_terminal(&["release", "last"]);
+    release.wait_for_words("type `yes`", &shop);
+    shop.do_it(&[
+        "undo",
+        "last",
+        "restore",
+        "--yes",
+        "--inject",
+        "crash:restore",
+    ])
+    .ended(KILLED, &shop);
+    release.types("yes");
+    release.wait().ended(3, &shop).says("half taken back");
+    for more in [&[][..], &["--not-met"]] {
+        shop.do_it(&[&["release", "last", "--yes"], more].concat())
+            .ended(3, &shop)
+            .says("`restore`")
+            .says("dr-plan undo");
+    }
+    assert_eq!(open(&shop), ["note", "restore"]);
+    assert_eq!(databases(&shop).len(), 3, "{:?}", databases(&shop));
     shop.do_it(&["undo", "last", "restore", "--yes"])
         .ended(0, &shop)
         .says("What was written to these servers and databases since then goes with them.");

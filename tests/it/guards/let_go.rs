@@ -15,6 +15,16 @@ steps:
     with: { host: web-1, content: \"new\\n\", to: /srv/small/note }
 ";
 
+const CONFIG: &str = "
+version: 1
+name: config
+inventory: ../inventories/sandbox.yaml
+steps:
+  config:
+    uses: dataset.restore
+    with: { dataset: shop-config, host: web-1, replace: true }
+";
+
 const BOTH: &str = "
 version: 1
 name: both
@@ -77,6 +87,51 @@ fn an_undo_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn what_a_failed_undo_still_has_to_put_back_is_not_let_go_of() {
+    let shop = Shop::up();
+    let plan = shop.plan("config", CONFIG);
+    shop.backup(&name_of(0));
+    shop.on(WEB, "echo '# of before' >> /etc/cron.d/shop");
+    let stand = || {
+        shop.on(
+            WEB,
+            "sha256sum /etc/cron.d/shop /etc/nginx/sites-enabled/shop.conf",
+        )
+    };
+    let before = stand();
+    let ran = shop.run(&plan, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.said());
+    let live = stand();
+    assert_ne!(live, before);
+    let state = format!("/var/lib/dr-plan/{}", ran.id());
+
+    // A file that is lost from what was kept does not count as one that was not there.
+    let lost = format!("{state}/config.data/kept/etc/cron.d/shop");
+    shop.on(WEB, &format!("mv {lost} /root/lost"));
+    let (code, said) = after(&shop, &ran, &["undo", "config"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(
+        said.contains("/etc/cron.d/shop before is not kept any more"),
+        "{said}"
+    );
+    assert_eq!(stand(), live);
+
+    // What is left of it is all that the undo has, and what it puts back once the rest is found.
+    for words in [&["release"][..], &["release", "--not-met"]] {
+        let (code, said) = after(&shop, &ran, words);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("half taken back"), "{said}");
+    }
+    shop.on(WEB, &format!("mv /root/lost {lost}"));
+    let (code, said) = after(&shop, &ran, &["undo"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(stand(), before);
+    let (code, said) = after(&shop, &ran, &["release"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("keeps nothing of before"), "{said}");
+}
+
+#[test]
 fn what_is_half_let_go_of_is_never_put_back() {
     let shop = Shop::up();
     let plan = shop.plan("both", BOTH);
@@ -95,18 +150,6 @@ fn what_is_half_let_go_of_is_never_put_back() {
     };
     let live = stand();
     let state = format!("/var/lib/dr-plan/{}", ran.id());
-
-    // A file that is lost from what was kept does not count as one that was not there.
-    let lost = format!("{state}/config.data/kept/etc/cron.d/shop");
-    shop.on(WEB, &format!("mv {lost} /root/lost"));
-    let (code, said) = after(&shop, &ran, &["undo", "config"]);
-    assert_eq!(code, Some(4), "{said}");
-    assert!(
-        said.contains("/etc/cron.d/shop before is not kept any more"),
-        "{said}"
-    );
-    assert_eq!(stand(), live);
-    shop.on(WEB, &format!("mv /root/lost {lost}"));
 
     // What is mounted cannot be removed: both releases end half way.
     let held = [
