@@ -310,3 +310,22 @@ fn what_is_taken_back_stands_in_no_ones_way_and_what_is_not_does() {
     signal(&run, Signal::INT);
     assert_eq!(ended(&mut run, &folder), Some(5), "{}", folder.err());
 }
+
+#[test]
+fn a_run_that_asks_at_a_terminal_ends_with_an_answer_from_elsewhere() {
+    let folder = Folder::new();
+    let (mut child, mut person) = folder.at_terminal(&RUN);
+    person.types("desk");
+    until("the question", || folder.err().contains("yes/no:"));
+    folder.says(&["approve", "last", "go", "--as", "ben"], 0);
+    // Nobody presses a key here any more.
+    assert_eq!(ended(&mut child, &folder), Some(0), "{}", folder.err());
+
+    let (mut child, mut person) =
+        folder.at_terminal(&["run", "plan.yaml", "--inventory", "desk.yaml", "--anew"]);
+    person.types("desk");
+    until("the question", || folder.err().contains("yes/no:"));
+    signal(&child, Signal::INT);
+    assert_eq!(ended(&mut child, &folder), Some(5), "{}", folder.err());
+    assert!(folder.err().contains("1 unfinished"), "{}", folder.err());
+}
