@@ -6,6 +6,7 @@
 mod approve;
 mod ask_dns;
 mod backups;
+mod bootstrap_key;
 mod check_backups;
 mod check_command;
 mod check_dns;
