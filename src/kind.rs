@@ -97,6 +97,11 @@ pub enum Observation {
         /// What to type next.
         hint: Option<String>,
     },
+    /// It could not be looked at, and the step has an answer to that: somebody's word, or leaving it.
+    Unseen {
+        /// Why.
+        why: String,
+    },
     /// The question could not be answered.
     CannotTell {
         /// Why.
@@ -114,6 +119,7 @@ impl fmt::Display for Observation {
             Observation::Running { what } => write!(f, "running: {what}"),
             Observation::Done => f.write_str("done already"),
             Observation::Foreign { what, .. } => write!(f, "foreign: {what}"),
+            Observation::Unseen { why } => write!(f, "not seen: {why}"),
             Observation::CannotTell { why, .. } => write!(f, "cannot tell: {why}"),
         }
     }
@@ -324,6 +330,15 @@ impl Finding {
             surety: Surety::CannotBeChecked,
             what: what.into(),
             warning: false,
+        }
+    }
+
+    /// It should be known now, and it could not be looked at: a person should know.
+    pub fn unseen(what: impl Into<String>) -> Self {
+        Self {
+            surety: Surety::CannotBeChecked,
+            what: what.into(),
+            warning: true,
         }
     }
 

@@ -98,7 +98,8 @@ impl Program {
         given: &BTreeMap<String, String>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let inputs = inputs::of(&sources.plan, given, &mut problems);
+        let mut unknown = sources.unread.unknown();
+        let inputs = inputs::of(&sources.plan, given, &mut problems, &mut unknown.inputs);
         let all: Vec<&Step> = sources
             .plan
             .steps
@@ -115,7 +116,6 @@ impl Program {
             .into_iter()
             .chain(sources.plan.steps.len()..all.len())
             .collect();
-        let mut unknown = sources.unread.unknown();
         // What waits for itself has no order; it was shown, and each of its steps is looked at by itself.
         let placed: BTreeSet<usize> = order.iter().copied().collect();
         for at in (0..all.len()).filter(|at| !placed.contains(at)) {

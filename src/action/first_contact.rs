@@ -4,65 +4,17 @@
 //! User data can be read by every process on the server and by every holder of a token, so the host key in it only
 //! serves for the first contact: over that connection the host makes its own, we pin it, and the old one dies.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::bootstrap_key::BootstrapKey;
 use super::host_job::carry;
 use super::{Context, HostFacts};
 use crate::kind::{Failure, Reason};
-use crate::process::Program;
 use crate::provider::{Power, Provider, Server};
-use crate::secret::Secret;
 use crate::transport::{Script, TransportError};
-
-/// The key pair for the first contact.
-pub(super) struct BootstrapKey {
-    pub(super) private: Secret,
-    /// `ssh-ed25519 AAAA...`
-    pub(super) public: String,
-}
-
-/// Makes a key pair with the system's ssh-keygen, in a folder of mode 0700 that is gone afterwards.
-pub(super) async fn bootstrap_key(folder: &Path) -> Result<BootstrapKey, Failure> {
-    let failed =
-        |what: &str, error: &dyn std::error::Error| Failure::from_error(Reason::Other, what, error);
-    // In memory where there is such a place: a process that dies here leaves nothing on a disk.
-    let memory = Some(Path::new("/dev/shm")).filter(|shm| shm.is_dir());
-    let place = tempfile::Builder::new()
-        .prefix("key-")
-        .tempdir_in(memory.unwrap_or(folder))
-        .map_err(|error| failed("making a folder for a host key", &error))?;
-    let file = place.path().join("key");
-    let made = Program::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
-        .arg(&file)
-        .deadline(Duration::from_secs(20))
-        .run()
-        .await
-        .map_err(|error| failed("making a host key", &error))?;
-    if !made.ok() {
-        return Err(Failure::new(
-            Reason::Other,
-            format!("ssh-keygen: {}", String::from_utf8_lossy(&made.stderr)),
-        ));
-    }
-    let read = |path: std::path::PathBuf| {
-        std::fs::read_to_string(path).map_err(|error| failed("reading a host key", &error))
-    };
-    let public = read(file.with_extension("pub"))?;
-    let public = public
-        .split_whitespace()
-        .take(2)
-        .collect::<Vec<_>>()
-        .join(" ");
-    Ok(BootstrapKey {
-        private: Secret::new(read(file)?),
-        public,
-    })
-}
 
 /// The user data: made by a serializer, never by a template. JSON is YAML, and cloud-init reads it as such.
 pub(super) fn cloud_config(

@@ -6,6 +6,7 @@
 mod approve;
 mod ask_dns;
 mod backups;
+mod bootstrap_key;
 mod check_backups;
 mod check_command;
 mod check_dns;
@@ -295,6 +296,12 @@ fn probed(title: &str, seen: Observation) -> Verified {
         Observation::Running { what } => stops(format!("something is at work on it: {what}")),
         Observation::Foreign { what, .. } => stops(what),
         Observation::CannotTell { why, .. } => stops(format!("nobody can tell: {why}")),
+        Observation::Unseen { why } => {
+            Verified::seen(title, format!("could not be looked at: {why}")).leaves(
+                format!("`{title}` could not be looked at: {why}; how it stands is not known"),
+                None,
+            )
+        }
     }
 }
 

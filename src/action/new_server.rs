@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::bootstrap_key::BootstrapKey;
 use super::egress;
-use super::first_contact::{self, bootstrap_key, cloud_config};
+use super::first_contact::{self, cloud_config};
 use super::server_place::{Rung, rungs};
 use super::snapshot_choice::Choice;
 use super::{Action, Bind, Context, Cost, HostFacts, Target, Verified};
@@ -239,7 +240,7 @@ impl NewServer {
             choice.settle(cx, provider).await?;
         }
         // The pin must be on disk before the key can be anywhere: a server that is adopted later was given this one.
-        let key = bootstrap_key(&cx.services.folder).await?;
+        let key = BootstrapKey::generate()?;
         // Earlier ones stay: an answer that was lost may still come true, with the key of its own attempt.
         let mut pins = Self::bootstrap_pins(cx);
         pins.push(key.public.clone());

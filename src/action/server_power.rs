@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::server_named::Named;
 use super::{Action, Bind, Context, Verb, Verified};
@@ -26,7 +27,15 @@ pub struct ServerPower {
     /// How it must be.
     state: Wanted,
     #[serde(skip)]
-    bound: Option<(Named, IfSourceLost)>,
+    bound: Option<Bound>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    named: Named,
+    lost: IfSourceLost,
+    /// For so long a provider that does not answer is asked again before it counts as lost.
+    patience: Duration,
 }
 
 /// On or off. Both words are plain texts in YAML 1.2.
@@ -49,18 +58,26 @@ impl Verb for ServerPower {
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
         let named =
             Named::bind(&self.server, args, "server", bind).map_err(|problem| vec![problem])?;
-        self.bound = Some((named, bind.if_source_lost));
+        self.bound = Some(Bound {
+            named,
+            lost: bind.if_source_lost,
+            patience: bind.timeout.unwrap_or(Self::TIMEOUT) / 5,
+        });
         Ok(Box::new(self))
     }
 }
 
 impl ServerPower {
+    fn bound(&self) -> &Bound {
+        self.bound.as_ref().expect("bind filled it in")
+    }
+
     fn named(&self) -> &Named {
-        &self.bound.as_ref().expect("bind filled it in").0
+        &self.bound().named
     }
 
     fn lost(&self) -> IfSourceLost {
-        self.bound.as_ref().expect("bind filled it in").1
+        self.bound().lost
     }
 
     fn as_wanted(&self, power: Power) -> bool {
@@ -77,29 +94,56 @@ impl ServerPower {
         }
     }
 
+    /// The failure, with what a person can do about it.
+    fn way_on(&self, cx: &Context, failure: Failure) -> Failure {
+        let attest = match self.lost() {
+            IfSourceLost::Attest => "",
+            _ => "`if_source_lost: attest` in the plan, or ",
+        };
+        failure.hint(format!(
+            "if a person can vouch for it: {attest}dr-plan mark {} {} --skip --because \"...\"",
+            cx.run.short(),
+            cx.step
+        ))
+    }
+
     /// What is done when the provider cannot be asked, or does not know the server.
     async fn without_proof(&self, cx: &Context, why: &Failure) -> Result<(), Failure> {
         match self.lost() {
-            IfSourceLost::Fail => Err(why.clone().hint(format!(
-                "if a person can vouch for it: `if_source_lost: attest` in the plan, or dr-plan mark {} {} --skip --because \"...\"",
-                cx.run.short(),
-                cx.step
-            ))),
+            IfSourceLost::Fail => Err(self.way_on(cx, why.clone())),
             IfSourceLost::Skip => cx.note("skipped", why.message.clone()).await,
             IfSourceLost::Attest => {
                 let ask = Ask {
                     name: "attest".into(),
                     kind: AskKind::Attestation,
-                    question: format!("Can you vouch that {} is {} and cannot come back by itself?", self.server, self.word()),
-                    details: vec![why.message.clone(), "If it still takes writes, data will exist twice and differ.".into()],
+                    question: format!(
+                        "Can you vouch that {} is {} and cannot come back by itself?",
+                        self.server,
+                        self.word()
+                    ),
+                    details: vec![
+                        why.message.clone(),
+                        "If it still takes writes, data will exist twice and differ.".into(),
+                    ],
                     timeout: None,
                     by: Vec::new(),
                 };
                 let given = cx.ask(ask).await?;
                 if given.yes {
-                    cx.note("attested", format!("{}: {}", given.by, given.because.as_deref().unwrap_or("(no reason given)"))).await
+                    cx.note(
+                        "attested",
+                        format!(
+                            "{}: {}",
+                            given.by,
+                            given.because.as_deref().unwrap_or("(no reason given)")
+                        ),
+                    )
+                    .await
                 } else {
-                    Err(Failure::new(Reason::Declined, format!("nobody vouches that {} is {}", self.server, self.word())))
+                    Err(Failure::new(
+                        Reason::Declined,
+                        format!("nobody vouches that {} is {}", self.server, self.word()),
+                    ))
                 }
             }
         }
@@ -107,6 +151,46 @@ impl ServerPower {
 
     async fn server(&self, cx: &Context) -> Result<(Arc<dyn Provider>, Server), Failure> {
         self.named().find(cx).await
+    }
+
+    /// One try: looks, switches, and looks again where the answer may have been lost, and not the deed.
+    async fn switch(&self, cx: &Context) -> Result<(), Failure> {
+        let (provider, server) = self.server(cx).await?;
+        if cx.noted("before").is_none() {
+            let before = match server.power {
+                Power::Off => "off",
+                _ => "on",
+            };
+            cx.note("before", before).await?;
+        }
+        let on = self.state == Wanted::On;
+        let Err(error) = provider.set_power(&server.id, on).await else {
+            return Ok(());
+        };
+        let failure = Failure::from(error);
+        match self.server(cx).await {
+            Ok((_, server)) if self.as_wanted(server.power) => Ok(()),
+            _ => Err(failure),
+        }
+    }
+}
+
+/// What a failure says of the provider.
+#[derive(Debug, PartialEq, Eq)]
+enum Means {
+    /// It is there, and asks us to come back.
+    Passes,
+    /// It may be back in a moment, or gone for good: time tells.
+    Silent,
+    /// It proves nothing, however long it is asked.
+    Lost,
+}
+
+fn means(reason: Reason) -> Means {
+    match reason {
+        Reason::RateLimited | Reason::Busy => Means::Passes,
+        Reason::Unreachable | Reason::Timeout | Reason::Unknown | Reason::Other => Means::Silent,
+        _ => Means::Lost,
     }
 }
 
@@ -129,8 +213,9 @@ impl Action for ServerPower {
                 self.named().account,
                 server.power
             )),
+            Err(failure) if means(failure.reason) == Means::Passes => return Err(failure),
             // The step itself has an answer to that.
-            Err(failure) => Finding::warning(failure.message),
+            Err(failure) => Finding::unseen(failure.message),
         };
         Ok(vec![found])
     }
@@ -139,47 +224,40 @@ impl Action for ServerPower {
         if cx.noted("attested").is_some() || cx.noted("skipped").is_some() {
             return Ok(Observation::Done);
         }
-        Ok(match self.server(cx).await {
-            Ok((_, server)) if self.as_wanted(server.power) => Observation::Done,
-            _ => Observation::Absent,
-        })
+        match self.server(cx).await {
+            Ok((_, server)) if self.as_wanted(server.power) => Ok(Observation::Done),
+            Ok(_) => Ok(Observation::Absent),
+            Err(failure)
+                if means(failure.reason) == Means::Passes || self.lost() == IfSourceLost::Fail =>
+            {
+                Err(self.way_on(cx, failure))
+            }
+            // Somebody's word may have to stand for it, once it is sure that nobody can be asked.
+            Err(failure) => Ok(Observation::Unseen {
+                why: failure.message,
+            }),
+        }
     }
 
     async fn apply(&self, cx: &Context) -> Result<(), Failure> {
-        let (provider, server) = match self.server(cx).await {
-            Ok(found) => found,
-            Err(failure) => return self.without_proof(cx, &failure).await,
-        };
-        if cx.noted("before").is_none() {
-            cx.note(
-                "before",
-                if server.power == Power::Off {
-                    "off"
-                } else {
-                    "on"
-                },
-            )
-            .await?;
-        }
-        match provider
-            .set_power(&server.id, self.state == Wanted::On)
-            .await
-        {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let failure = Failure::from(error);
-                // Somebody is at work on it: that passes, and the next attempt asks again.
-                if matches!(failure.reason, Reason::Busy | Reason::RateLimited) {
-                    return Err(failure);
-                }
-                // The answer may have been lost, and not the deed.
-                if let Ok((_, server)) = self.server(cx).await
-                    && self.as_wanted(server.power)
-                {
-                    return Ok(());
-                }
-                self.without_proof(cx, &failure).await
+        let until = Instant::now() + self.bound().patience;
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let Err(failure) = self.switch(cx).await else {
+                return Ok(());
+            };
+            let means = means(failure.reason);
+            // The engine's rules say when it is asked again.
+            if means == Means::Passes || self.lost() == IfSourceLost::Fail {
+                return Err(self.way_on(cx, failure));
             }
+            let left = until.saturating_duration_since(Instant::now());
+            if means == Means::Lost || left.is_zero() {
+                return self.without_proof(cx, &failure).await;
+            }
+            cx.log(format!("{}; asking again", failure.message));
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
         }
     }
 

@@ -139,9 +139,9 @@ pub fn show(found: &Preview, common: &Common) -> u8 {
     } else {
         print(&text_of(found));
     }
-    match found.against().next() {
-        Some(_) => STOPPED,
-        None => OK,
+    match found.is_clear() {
+        true => OK,
+        false => STOPPED,
     }
 }
 
@@ -165,10 +165,9 @@ pub fn show_and_keep(found: Preview, run: &RunId, state: &Path, common: &Common)
             saved.preview.plan_path
         ));
     }
-    Ok(if saved.preview.against().next().is_some() {
-        STOPPED
-    } else {
-        OK
+    Ok(match saved.preview.is_clear() {
+        true => OK,
+        false => STOPPED,
     })
 }
 
@@ -328,11 +327,15 @@ fn step_text(step: &Foreseen) -> String {
         ));
     }
     for finding in &step.findings {
-        let words = match finding.warning {
-            true => format!("warning: {}", finding.what),
-            false => finding.what.clone(),
-        };
-        text.push_str(&line(surety(finding.surety), &words));
+        text.push_str(&match (finding.warning, finding.surety) {
+            (false, sure) => line(surety(sure), &finding.what),
+            (true, Surety::CannotBeChecked) => {
+                let words = format!("warning: {}", finding.what);
+                line(surety(Surety::CannotBeChecked), &words)
+            }
+            // "verified" before a warning reads as if all were well.
+            (true, _) => line("warning", &finding.what),
+        });
     }
     if let Some(message) = &step.message {
         text.push_str(&line("would say", message));
@@ -383,13 +386,22 @@ fn totals(found: &Preview) -> String {
     if found.monthly.is_empty() {
         text.push_str("cost     nothing would be created\n");
     }
-    let against: Vec<String> = found
-        .against()
-        .map(|step| format!("`{}`", step.bound.id))
-        .collect();
-    text.push_str(&match against.is_empty() {
-        true => "verdict  nothing that could be looked at speaks against it\n".to_string(),
-        false => format!("verdict  it would not go through: {}\n", against.join(", ")),
+    let names = |steps: Vec<&Foreseen>| -> String {
+        let names: Vec<String> = steps
+            .iter()
+            .map(|step| format!("`{}`", step.bound.id))
+            .collect();
+        names.join(", ")
+    };
+    let against = names(found.against().collect());
+    let unseen = names(found.unseen().map(|(step, _)| step).collect());
+    text.push_str(&match (against.is_empty(), unseen.is_empty()) {
+        (true, true) => "verdict  nothing that could be looked at speaks against it\n".to_string(),
+        (true, false) => format!("verdict  nobody knows: {unseen} could not be looked at\n"),
+        (false, true) => format!("verdict  it would not go through: {against}\n"),
+        (false, false) => format!(
+            "verdict  it would not go through: {against}; and {unseen} could not be looked at\n"
+        ),
     });
     text
 }

@@ -94,6 +94,13 @@ fn screen(
     if !against.is_empty() {
         screen.push_str(&format!("IT WOULD NOT GO THROUGH\n{}", against.concat()));
     }
+    let unseen: Vec<String> = found
+        .unseen()
+        .map(|(step, why)| line(step.bound.id.as_str(), why))
+        .collect();
+    if !unseen.is_empty() {
+        screen.push_str(&format!("COULD NOT BE LOOKED AT\n{}", unseen.concat()));
+    }
     screen
 }
 

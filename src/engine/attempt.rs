@@ -68,8 +68,8 @@ async fn until_its_outcome(shared: &Shared, id: &StepId) -> Result<(), JournalEr
         };
         failures += 1;
         let wait = failure.retry_after.unwrap_or_else(|| backoff.wait());
-        let once_more =
-            failures < policy.attempts || policy.waits_out(failure.reason, clock.passed() + wait);
+        let then = clock.passed().saturating_add(wait);
+        let once_more = failures < policy.attempts || policy.waits_out(failure.reason, then);
         let again = once_more && policy.retries(failure.reason) && clock.allows(wait);
         if !again {
             return shared
@@ -183,7 +183,9 @@ async fn one(
             return Ok(Came::Blocked(observation));
         }
         Observation::Running { .. } => cx.attempt = attempt.max(1),
-        Observation::Absent | Observation::Partial { .. } => cx.attempt = attempt + 1,
+        Observation::Absent | Observation::Unseen { .. } | Observation::Partial { .. } => {
+            cx.attempt = attempt + 1;
+        }
     }
     let intent = What::Intent {
         step: id.clone(),
@@ -273,7 +275,7 @@ impl StepClock {
 
     /// Another attempt may begin after this wait.
     fn allows(&self, wait: Duration) -> bool {
-        let then = self.passed() + wait;
+        let then = self.passed().saturating_add(wait);
         then < self.limit && self.within.is_none_or(|within| then <= within)
     }
 
@@ -331,5 +333,18 @@ impl Record for Door {
 
     fn passing(&self, what: What) {
         self.0.note_it(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_without_measure_is_no_wait_and_no_fault() {
+        let clock = StepClock::new(Duration::from_secs(60), None);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(clock.allows(Duration::from_secs(1)));
+        assert!(!clock.allows(Duration::MAX));
     }
 }

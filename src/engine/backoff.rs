@@ -27,7 +27,7 @@ impl Backoff {
     /// The next wait, between 75 % and 100 % of the series' value.
     pub fn wait(&mut self) -> Duration {
         let wait = self.next.min(self.most);
-        self.next = (self.next * 2).min(self.most);
+        self.next = wait.saturating_mul(2).min(self.most);
         // xorshift64: scatter needs no quality.
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
@@ -47,6 +47,15 @@ mod tests {
             let wait = backoff.wait().as_millis();
             assert!(wait * 4 >= most * 3 && wait <= most, "{wait} of {most}");
         }
+    }
+
+    #[test]
+    fn no_first_wait_is_too_long_to_be_doubled() {
+        let mut backoff = Backoff::new(Duration::MAX, Duration::from_secs(1));
+        for _ in 0..3 {
+            assert!(backoff.wait() <= Duration::from_secs(1));
+        }
+        assert!(Backoff::new(Duration::MAX, Duration::MAX).wait() > Duration::from_secs(1));
     }
 
     #[test]

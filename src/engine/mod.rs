@@ -4,6 +4,7 @@
 mod attempt;
 mod backoff;
 mod closed;
+mod contained;
 mod desk;
 mod health;
 mod inject;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Door;
+use super::contained::contained;
 use crate::action::{Context, Person, Services, StepNotes};
 use crate::event::What;
 use crate::ids::StepId;
@@ -57,7 +58,7 @@ pub async fn precheck(
                             state.step(&id).map(|s| s.notes.clone()).unwrap_or_default(),
                         ),
                     });
-                    action.precheck(&cx).await
+                    contained(action.precheck(&cx)).await.and_then(|came| came)
                 }
                 Err(failure) => Err(failure),
             };
@@ -79,7 +80,7 @@ pub async fn precheck(
             Err(failure) if failure.reason.passes() => {
                 prechecks.findings.push((
                     id.clone(),
-                    Finding::warning(format!("could not be checked: {}", failure.message)),
+                    Finding::unseen(format!("could not be checked: {}", failure.message)),
                 ));
             }
             Err(failure) => prechecks.refused.push((id.clone(), failure)),

@@ -64,6 +64,9 @@ pub struct Foreseen {
     pub surety: Surety,
     /// The same in words.
     pub what: String,
+    /// Why its state could not be seen, where it should be known before the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -132,6 +135,19 @@ impl Preview {
         self.steps
             .iter()
             .filter(|step| matches!(step.would, Would::Refuse | Would::Stop))
+    }
+
+    /// Steps whose state could not be seen: nobody knows whether something speaks against them. With why.
+    pub fn unseen(&self) -> impl Iterator<Item = (&Foreseen, &str)> {
+        self.steps
+            .iter()
+            .filter(|step| !matches!(step.would, Would::Refuse | Would::Stop))
+            .filter_map(|step| Some((step, step.unseen.as_deref()?)))
+    }
+
+    /// All was seen that can be, and nothing of it speaks against the run.
+    pub fn is_clear(&self) -> bool {
+        self.against().next().is_none() && self.unseen().next().is_none()
     }
 }
 

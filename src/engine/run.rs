@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::attempt::{Door, carry_out};
+use super::contained;
 use super::desk::Desk;
 use super::health::Health;
 use super::stop::{Stop, Wish};
@@ -128,15 +129,10 @@ impl AtWork {
 
 /// What a panic said.
 pub(super) fn words_of(error: JoinError) -> String {
-    let panic = match error.try_into_panic() {
-        Ok(panic) => panic,
-        Err(error) => return error.to_string(),
-    };
-    let said = panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    said.unwrap_or_else(|| "a panic without words".into())
+    match error.try_into_panic() {
+        Ok(panic) => contained::words_of(&*panic),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// Which steps the loop may start now.
@@ -306,11 +302,10 @@ impl Engine {
 
     /// A bug in one action must not take the others with it, nor go unnoticed: its step fails.
     async fn panicked(&self, step: StepId, error: JoinError) -> Result<(), JournalError> {
-        let failure = Failure::new(
-            Reason::Other,
-            format!("this is a fault of dr-plan itself: {}", words_of(error)),
-        )
-        .hint("what the step had begun may go on; `dr-plan resume` looks before it does anything");
+        let failure = match error.try_into_panic() {
+            Ok(panic) => contained::fault(&*panic),
+            Err(error) => Failure::new(Reason::Other, error.to_string()),
+        };
         match self
             .shared
             .ledger

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::attempt::Door;
 use super::backoff::Backoff;
+use super::contained::contained;
 use super::run::moves_traffic;
 use super::stop::{Stop, Wish};
 use crate::action::{ADOPTED, Action, Context, Person, Services, StepNotes, kind_of};
@@ -19,6 +20,9 @@ use crate::state::{Return, RunState, Status, StepState};
 
 /// Tries at one step: what passes by itself is tried again.
 const TRIES: u32 = 3;
+
+/// A service that asks to be left alone for longer is no reason to sit and wait: the same command goes on later.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a step's way back is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -364,18 +368,22 @@ impl Undoing {
             tries += 1;
             let (cx, action) = self.prepare(step);
             let failure = match action {
-                Ok(action) => match self.one(&*action, &cx, undo).await? {
-                    Ok(back) => {
-                        self.record(back).await?;
-                        return Ok(true);
-                    }
+                Ok(action) => match contained(self.one(&*action, &cx, undo)).await {
+                    Ok(came) => match came? {
+                        Ok(back) => {
+                            self.record(back).await?;
+                            return Ok(true);
+                        }
+                        Err(failure) => failure,
+                    },
                     Err(failure) => failure,
                 },
                 Err(failure) => failure,
             };
-            let again =
-                tries < TRIES && (failure.reason.passes() || failure.reason == Reason::Unknown);
             let wait = failure.retry_after.unwrap_or_else(|| backoff.wait());
+            let again = tries < TRIES
+                && (failure.reason.passes() || failure.reason == Reason::Unknown)
+                && wait <= PATIENCE;
             let failed = Back::Failed {
                 step: step.clone(),
                 failure,
@@ -495,7 +503,7 @@ async fn prove(
                 format!("it is still at work: {what}"),
             ));
         }
-        Observation::CannotTell { why, .. } => {
+        Observation::CannotTell { why, .. } | Observation::Unseen { why } => {
             return still(format!("nobody can tell whether it is taken back: {why}"));
         }
         Observation::Absent | Observation::Partial { .. } | Observation::Foreign { .. } => {}

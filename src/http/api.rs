@@ -184,7 +184,7 @@ impl Api {
             .adjust(|failed: &Failed, wait| {
                 // `None` from the backoff means that the tries are used up.
                 let wait = failed.wait.map_or(wait?, |asked| asked.max(Duration::from_millis(10)));
-                (Instant::now() + wait < end).then_some(wait)
+                (wait < end.saturating_duration_since(Instant::now())).then_some(wait)
             })
             .notify(|failed: &Failed, wait| {
                 tracing::debug!(account = %self.account, method = %call.method, path = %call.path.join("/"),

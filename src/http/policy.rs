@@ -64,7 +64,10 @@ pub(super) fn changing(method: &Method) -> bool {
     !method.is_safe()
 }
 
-/// What the service asked for, and how long we would wait for it before a next try. Headers are read on 429 and 503
+/// No service is left alone for longer than this on its own word: a number without measure would be no wait, but an end.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the service asked for (a day at most), and how long we would wait for it before a next try. Headers are read on 429 and 503
 /// only: one of the clouds has been seen to send `Retry-After` with good answers.
 pub(super) fn asked_to_wait(
     status: u16,
@@ -89,7 +92,7 @@ pub(super) fn asked_to_wait(
             Ok(seconds) => Some(Duration::from_secs(seconds)),
             Err(_) => http_date(value).map(|at| until(now, at)),
         };
-        if let Some(wait) = wait {
+        if let Some(wait) = wait.map(|wait| wait.min(LONGEST_ASKED)) {
             return Some((wait, wait));
         }
     }
@@ -100,7 +103,8 @@ pub(super) fn asked_to_wait(
         until(now, Timestamp::from_second(seconds).ok()?)
     } else {
         Duration::from_secs(u64::try_from(seconds).ok()?)
-    };
+    }
+    .min(LONGEST_ASKED);
     Some((wait, wait.min(longest_reset)))
 }
 
@@ -151,6 +155,30 @@ mod tests {
         ]);
         let (wait, _) = asked_to_wait(503, &asked, Duration::from_secs(15)).unwrap();
         assert_eq!(wait.as_secs(), 30);
+    }
+
+    #[test]
+    fn nobody_is_left_alone_for_longer_than_a_day() {
+        let date = ("date", "Sun, 09 Sep 2001 01:46:40 GMT");
+        for asked in [
+            ("retry-after", "18446744073709551615"),
+            ("retry-after", "Thu, 30 Dec 9999 00:00:00 GMT"),
+            ("ratelimit-reset", "253402207200"),
+            ("ratelimit-reset", "999999999"),
+        ] {
+            let (told, _) =
+                asked_to_wait(429, &headers(&[date, asked]), Duration::from_secs(15)).unwrap();
+            assert_eq!(told.as_secs(), 24 * 60 * 60, "{asked:?}");
+        }
+        // What is no number that anybody can hold asks for nothing.
+        for asked in [
+            ("retry-after", "18446744073709551616"),
+            ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT"),
+            ("ratelimit-reset", "9223372036854775807"),
+        ] {
+            let none = asked_to_wait(429, &headers(&[date, asked]), Duration::from_secs(15));
+            assert_eq!(none, None, "{asked:?}");
+        }
     }
 
     #[test]

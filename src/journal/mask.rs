@@ -270,7 +270,9 @@ fn failure(mask: &Mask, it: &mut Failure) {
 fn observation(mask: &Mask, it: &mut Observation) {
     match it {
         Observation::Absent | Observation::Done => {}
-        Observation::Partial { what } | Observation::Running { what } => text(mask, what),
+        Observation::Partial { what: words }
+        | Observation::Running { what: words }
+        | Observation::Unseen { why: words } => text(mask, words),
         Observation::Foreign { what: words, hint }
         | Observation::CannotTell { why: words, hint } => {
             text(mask, words);

@@ -1,15 +1,17 @@
 //! The inputs' values: given on the command line, or the plan's defaults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plan::Plan;
 use crate::problem::{Place, Problem, nearest};
 
-/// All of them. A name that the plan does not know, or a value of the wrong type, is a problem.
+/// All of them. A name that the plan does not know, or a value of the wrong type, is a problem. What has none gets a
+/// sample, and is named in `without`: nothing that only follows is held against those who refer to it.
 pub(super) fn of(
     plan: &Plan,
     given: &BTreeMap<String, String>,
     problems: &mut Vec<Problem>,
+    without: &mut BTreeSet<String>,
 ) -> serde_json::Map<String, serde_json::Value> {
     let mut values = serde_json::Map::new();
     for input in &plan.inputs {
@@ -24,14 +26,18 @@ pub(super) fn of(
             Ok(value) => {
                 values.insert(input.name.clone(), value);
             }
-            Err(why) => problems.push(
-                Problem::error(
-                    "bad-input",
-                    &input.place,
-                    format!("input `{}`: {why}", input.name),
-                )
-                .help(format!("--input {}=...", input.name)),
-            ),
+            Err(why) => {
+                problems.push(
+                    Problem::error(
+                        "bad-input",
+                        &input.place,
+                        format!("input `{}`: {why}", input.name),
+                    )
+                    .help(format!("--input {}=...", input.name)),
+                );
+                values.insert(input.name.clone(), input.sample());
+                without.insert(input.name.clone());
+            }
         }
     }
     let start = Place {

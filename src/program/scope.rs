@@ -64,7 +64,7 @@ impl Scope<'_> {
                     outputs[field] = stand_in(name, field);
                 }
                 "inputs" if self.unknown.holds(reference) => {
-                    inputs.insert(name.clone(), "".into());
+                    inputs.entry(name.clone()).or_insert_with(|| "".into());
                 }
                 "steps" => {
                     if let Some(output) = self

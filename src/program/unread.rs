@@ -44,11 +44,17 @@ impl Unread {
             return false;
         };
         let known = |shown: &Problem| {
+            // The same fault may be shown at another line of the step, with the step's own as its second.
+            let lines = match shown.code == problem.code {
+                true => shown.labels.len(),
+                false => 1,
+            };
             shown.severity == Severity::Error
                 && shown
                     .labels
-                    .first()
-                    .is_some_and(|(shown, _)| overlap(shown, place))
+                    .iter()
+                    .take(lines)
+                    .any(|(shown, _)| overlap(shown, place))
         };
         self.problems.iter().any(known) || self.is_of_a_name(problem, place)
     }

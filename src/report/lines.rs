@@ -431,7 +431,9 @@ impl Lines {
             What::Observed { step, observation } => {
                 let found = matches!(
                     observation,
-                    Observation::Partial { .. } | Observation::Running { .. }
+                    Observation::Partial { .. }
+                        | Observation::Running { .. }
+                        | Observation::Unseen { .. }
                 );
                 if found || verbose {
                     self.line(

@@ -38,6 +38,16 @@ pub struct SshSettings {
     pub person_config: bool,
 }
 
+/// Whatever else could vouch for a host key, or lead to another host's connection, in the person's file or the system's
+/// (ssh_config(5)). Only `known_hosts` files say which key is right, where we have named them.
+const NOTHING_ELSE_VOUCHES: [(&str, &str); 5] = [
+    ("KnownHostsCommand", "none"),
+    ("VerifyHostKeyDNS", "no"),
+    ("NoHostAuthenticationForLocalhost", "no"),
+    ("ControlMaster", "no"),
+    ("ControlPath", "none"),
+];
+
 /// The paths that belong to one host of one run.
 pub(super) struct Files {
     pub config: PathBuf,
@@ -92,12 +102,21 @@ impl SshSettings {
                 set("HostKeyAlias", plain("host", &self.alias())?);
                 set("UserKnownHostsFile", &path(&self.files().pins)?);
                 set("GlobalKnownHostsFile", "/dev/null");
+                // It is reached at its address, under the name that was pinned.
+                set("CanonicalizeHostname", "no");
             }
             Pin::Files(files) if files.is_empty() => {}
             Pin::Files(files) => {
                 let files: Result<Vec<_>, _> = files.iter().map(|file| path(file)).collect();
                 set("UserKnownHostsFile", &files?.join(" "));
                 set("GlobalKnownHostsFile", "/dev/null");
+            }
+        }
+        let ours = !matches!(&self.known_hosts, Pin::Files(files) if files.is_empty());
+        for (option, value) in NOTHING_ELSE_VOUCHES {
+            // With no file named, the person's own word is what counts; a connection is ours all the same.
+            if ours || option.starts_with("Control") {
+                set(option, value);
             }
         }
         // None of these may be another way for one of our hosts, whatever the person's file says.
@@ -130,8 +149,12 @@ impl SshSettings {
                 let files: Result<Vec<_>, _> = files.iter().map(|file| path(file)).collect();
                 set("UserKnownHostsFile", &files?.join(" "));
                 set("GlobalKnownHostsFile", "/dev/null");
+                for (option, value) in NOTHING_ELSE_VOUCHES {
+                    set(option, value);
+                }
             }
             set("StrictHostKeyChecking", "yes");
+            set("UpdateHostKeys", "no");
         }
         if self.person_config {
             // `Match all` ends our block: the included files hold for jump hosts too.
@@ -275,6 +298,24 @@ mod tests {
     fn the_hosts_on_the_way_are_read_out_of_a_jump() {
         let jump = "me@bastion:2222,[2001:db8::1]:22,plain";
         assert_eq!(jump_hosts(jump), ["bastion", "2001:db8::1", "plain"]);
+    }
+
+    #[test]
+    fn on_the_way_only_files_of_ours_are_guarded_and_the_persons_own_trust_stays_theirs() {
+        let on_the_way = |pin: Pin| {
+            let mut settings = settings();
+            settings.jump = Some("bastion".into());
+            settings.known_hosts = pin;
+            let text = settings.config().unwrap();
+            let (_, rest) = text.split_once("Host bastion").unwrap();
+            rest.split_once("Match all").unwrap().0.to_string()
+        };
+        let ours = on_the_way(Pin::Files(vec!["/known".into()]));
+        let theirs = on_the_way(Pin::Keys(vec!["ssh-ed25519 AAAA".into()]));
+        for (option, _) in NOTHING_ELSE_VOUCHES {
+            assert!(ours.contains(option), "{option}: {ours}");
+            assert!(!theirs.contains(option), "{option}: {theirs}");
+        }
     }
 
     #[test]

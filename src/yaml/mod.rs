@@ -176,6 +176,25 @@ impl Node {
         }
     }
 
+    /// A number that nobody can keep (`99999999999999999999`): told while the text was read, and left as a text.
+    pub(super) fn is_refused_number(&self) -> bool {
+        let written = self.place.source.text.get(self.place.start..self.place.end);
+        match &self.kind {
+            Kind::String(text) => written == Some(text) && scalar::resolve(text).is_err(),
+            _ => false,
+        }
+    }
+
+    fn holds_refused_number(&self) -> bool {
+        match &self.kind {
+            Kind::Seq(items) => items.iter().any(Node::holds_refused_number),
+            Kind::Map(entries) => entries
+                .iter()
+                .any(|(_, value)| value.holds_refused_number()),
+            _ => self.is_refused_number(),
+        }
+    }
+
     /// What it is, in the words of a message.
     pub fn words(&self) -> &'static str {
         match &self.kind {

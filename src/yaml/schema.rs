@@ -61,7 +61,11 @@ impl Schema {
     pub fn decode<T: DeserializeOwned>(&self, node: &Node) -> Result<T, Vec<Problem>> {
         let problems = self.check(node, Templates::Refused);
         if problems.is_empty() {
-            read(node).map_err(|problem| vec![problem])
+            // What was said of a number while the text was read is not said again.
+            read(node).map_err(|problem| match node.holds_refused_number() {
+                true => Vec::new(),
+                false => vec![problem],
+            })
         } else {
             Err(problems)
         }

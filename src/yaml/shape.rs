@@ -26,6 +26,9 @@ impl<'a> Check<'a> {
         {
             return;
         }
+        if node.is_refused_number() {
+            return;
+        }
         let choices = Choices::of(self.root, schema);
         if node.kind == Kind::Null && choices.null {
             // Written as nothing at all it is more likely forgotten than meant.
@@ -51,10 +54,37 @@ impl<'a> Check<'a> {
                 .iter()
                 .find(|other| accepts(other, &node.kind))
             {
+                Some(other) if self.other_version(node, other, key) => {}
                 Some(other) => self.plain(node, other),
                 None => self.wrong_type(node, &choices, key),
             },
         }
+    }
+
+    /// The version of a format of which only one is known: that a number is out of range would not say what to do.
+    fn other_version(&mut self, node: &Node, schema: &Value, key: Option<&Node>) -> bool {
+        let (least, most) = (schema.get("minimum"), schema.get("maximum"));
+        let (Kind::Int(found), Some(known)) = (&node.kind, most.and_then(Value::as_u64)) else {
+            return false;
+        };
+        let only_one = least == most && key.and_then(Node::as_str) == Some("version");
+        if !only_one || *found == i128::from(known) {
+            return false;
+        }
+        let problem = Problem::error(
+            "version",
+            &node.place,
+            format!("this dr-plan reads version {known} of the format, and this text says {found}"),
+        );
+        self.problems.push(match *found > i128::from(known) {
+            true => problem.help(format!(
+                "a text of a later version needs a later dr-plan (this is {}); if its words are those of version {known}, \
+                 write `version: {known}`",
+                env!("CARGO_PKG_VERSION")
+            )),
+            false => problem.instead(known.to_string()),
+        });
+        true
     }
 
     fn text(&mut self, node: &Node, text: &str, choices: &Choices<'a>, key: Option<&Node>) {

@@ -101,6 +101,36 @@ fn a_place_within_a_text_is_that_of_the_same_occurrence() {
 }
 
 #[test]
+fn a_number_that_nobody_can_keep_is_one_problem() {
+    #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+    #[allow(dead_code)]
+    struct Some {
+        count: u32,
+        share: f64,
+        list: Vec<u32>,
+    }
+    let big = "99999999999999999999";
+    let text = format!("count: {big}\nshare: .inf\nlist: [1, {big}]\n");
+    let source = std::sync::Arc::new(crate::problem::Source {
+        name: "a.yaml".into(),
+        text,
+    });
+    let (node, problems) = super::parse(&source);
+    assert_eq!(problems.len(), 3);
+    let more = super::decode::<Some>(&node.unwrap()).unwrap_err();
+    assert!(more.is_empty(), "{more:?}");
+    // In quotes it is a text, and a text is no number.
+    let source = std::sync::Arc::new(crate::problem::Source {
+        name: "a.yaml".into(),
+        text: format!("count: \"{big}\"\nshare: 1\nlist: []\n"),
+    });
+    let (node, problems) = super::parse(&source);
+    assert!(problems.is_empty());
+    let more = super::decode::<Some>(&node.unwrap()).unwrap_err();
+    assert_eq!(more.len(), 1, "{more:?}");
+}
+
+#[test]
 fn what_could_surprise_a_reader_is_refused() {
     assert_eq!(codes("a: 1\na: 2\n"), ["duplicate-key"]);
     assert_eq!(codes("'a': 1\na: 2\n"), ["duplicate-key"]);

@@ -1,5 +1,6 @@
 //! The clients against services that answer, refuse, lie, hang and hang up.
 
+mod fencing;
 mod hetzner;
 mod hetzner_dns;
 mod hetzner_faults;

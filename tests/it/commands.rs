@@ -442,3 +442,103 @@ fn a_folder_without_a_record_is_no_run() {
     assert!(said.contains("MET"), "{said}");
     folder.says(&["runs"], 0);
 }
+
+#[test]
+fn a_refused_input_and_a_script_without_proof_are_one_problem_each() {
+    let folder = Folder::new();
+    let plan = "version: 1\nname: p\ninventory: desk.yaml\ninputs:\n  point: { type: time }\n  size: { type: int }\nsteps:\n  \
+         first: { uses: wait, with: { for: \"{{inputs.size}}s\" } }\n  \
+         second: { manual: \"Is {{inputs.point}} right?\" }\n  \
+         third: { manual: \"Is {{inputs.point}} really right?\" }\n";
+    std::fs::write(folder.0.path().join("plan.yaml"), plan).unwrap();
+    let words = ["run", "plan.yaml", "--dry-run", "--input", "point=foo"];
+    let text = folder.says(&words, 3);
+    assert!(text.contains("input `point`: expected a time"), "{text}");
+    assert!(text.contains("input `size`: it has no default"), "{text}");
+    assert!(text.contains("\n2 errors"), "{text}");
+
+    let plan = "version: 1\nname: p\ninventory: desk.yaml\nsteps:\n  first: { manual: Go? }\n  \
+         second:\n    needs: [first]\n    run: \"true\"\n    host: here\n    retry: { attempts: 99999999999999999999 }\n";
+    std::fs::write(folder.0.path().join("plan.yaml"), plan).unwrap();
+    let inventory = format!("{INVENTORY}hosts:\n  here: {{ address: 127.0.0.1 }}\n");
+    std::fs::write(folder.0.path().join("desk.yaml"), inventory).unwrap();
+    let text = folder.says(&["validate", "plan.yaml"], 3);
+    assert_eq!(text.matches("error[not-verified]").count(), 1, "{text}");
+    assert_eq!(text.matches("error[number]").count(), 1, "{text}");
+    assert!(text.contains("\n2 errors"), "{text}");
+}
+
+/// A provider that answers every request so. Ends with the test.
+fn provider(answer: &'static str) -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (mut seen, mut buffer): (Vec<u8>, _) = (Vec::new(), [0; 4096]);
+            while !seen.windows(4).any(|four| four == b"\r\n\r\n") {
+                match stream.read(&mut buffer) {
+                    Ok(count) if count > 0 => seen.extend(&buffer[..count]),
+                    _ => break,
+                }
+            }
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_preview_of_a_fence_says_verified_of_nothing_that_its_provider_did_not_show() {
+    const END: &str = "Connection: close\r\nContent-Length: ";
+    for (answer, lost) in [
+        ("403 Forbidden\r\n", "fail"),
+        ("403 Forbidden\r\n", "attest"),
+        (
+            "302 Found\r\nLocation: https://login.example/\r\n",
+            "attest",
+        ),
+        ("200 OK\r\nContent-Type: text/html\r\n", "skip"),
+        ("429 Too Many\r\nRetry-After: 3600\r\n", "skip"),
+        (
+            "429 Too Many\r\nRetry-After: 18446744073709551615\r\n",
+            "attest",
+        ),
+    ] {
+        let body = "<html>hello</html>";
+        let text = format!("HTTP/1.1 {answer}{END}{}\r\n\r\n{body}", body.len());
+        let address = provider(text.leak());
+        let folder = Folder::new();
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.0.path().join(name), text).unwrap();
+        };
+        write(
+            "plan.yaml",
+            &format!(
+                "version: 1\nname: p\ninventory: desk.yaml\nsteps:\n  \
+                 fence: {{ uses: server.power, with: {{ server: db, state: off }}, if_source_lost: {lost} }}\n"
+            ),
+        );
+        write(
+            "desk.yaml",
+            "version: 1\nname: desk\nproviders: [cloud.yaml]\nhosts:\n  db: { address: 192.0.2.1, at: cloud/nbg1, server: db }\n",
+        );
+        write(
+            "cloud.yaml",
+            &format!(
+                "version: 1\nname: cloud\nkind: hetzner\nsandbox: true\ntoken: {{ file: token }}\nendpoint: \"http://{address}/v1\"\n"
+            ),
+        );
+        write("token", "0123456789abcdef0123456789abcdef");
+        use std::os::unix::fs::PermissionsExt;
+        let token = folder.0.path().join("token");
+        std::fs::set_permissions(token, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let text = folder.says(&["run", "plan.yaml", "--dry-run"], 5);
+        assert!(text.contains("cannot be checked"), "{answer}: {text}");
+        assert!(!text.contains("verified"), "{answer}: {text}");
+        assert!(
+            text.contains("nobody knows: `fence` could not be looked at"),
+            "{answer}: {text}"
+        );
+    }
+}

@@ -582,3 +582,24 @@ fn problems_are_also_json_with_their_places() {
     }
     "#);
 }
+
+#[test]
+fn a_text_of_a_later_version_is_told_what_it_needs() {
+    let said = shown(
+        "plan.yaml",
+        "version: 2\nname: demo\nsteps:\n  a: { uses: wait }\n",
+    );
+    for words in [
+        "error[version]: this dr-plan reads version 1 of the format, and this text says 2",
+        "a text of a later version needs a later dr-plan (this is ",
+        "plan.yaml:1:10",
+        "\n1 error",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let said = shown(
+        "plan.yaml",
+        "version: 0\nname: demo\nsteps:\n  a: { uses: wait }\n",
+    );
+    assert!(said.contains("and this text says 0"), "{said}");
+}

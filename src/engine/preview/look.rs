@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::reading::context;
 use super::{Foreseen, Would};
 use crate::action::{Action, Context, Services, kind_of};
+use crate::engine::contained::contained;
 use crate::engine::prediction::{Estimate, predict};
 use crate::event::{Event, What};
 use crate::ids::StepId;
@@ -71,8 +72,8 @@ pub(super) async fn look_at_what_stands(
 }
 
 async fn within<T>(look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    match tokio::time::timeout(PATIENCE, look).await {
-        Ok(came) => came,
+    match tokio::time::timeout(PATIENCE, contained(look)).await {
+        Ok(came) => came.and_then(|came| came),
         Err(_) => {
             let words = format!("no answer within {}", duration(PATIENCE));
             Err(Failure::new(Reason::Timeout, words))
@@ -109,6 +110,7 @@ pub(super) async fn foresee(
         would: Would::Act,
         surety: Surety::Assumed,
         what: String::new(),
+        unseen: None,
         hint: None,
         unknown: Vec::new(),
         findings: Vec::new(),
@@ -136,11 +138,8 @@ pub(super) async fn foresee(
         Ok(findings) => foreseen.findings = findings,
         Err(failure) if failure.reason.passes() || failure.reason == Reason::Timeout => {
             let words = format!("could not be checked: {}", failure.message);
-            foreseen.findings.push(Finding {
-                surety: Surety::CannotBeChecked,
-                what: words,
-                warning: true,
-            });
+            foreseen.findings.push(Finding::unseen(words));
+            foreseen.unseen = Some(failure.message);
         }
         Err(failure) => foreseen.refuse(failure),
     }
@@ -168,6 +167,7 @@ pub(super) async fn foresee(
     }
     foreseen.seen = record.noted();
     foreseen.what = work.readable(&foreseen.what);
+    foreseen.unseen = foreseen.unseen.map(|why| work.readable(&why));
     for finding in &mut foreseen.findings {
         finding.what = work.readable(&finding.what);
     }
@@ -182,6 +182,13 @@ impl Foreseen {
         self.hint = failure.hint;
     }
 
+    /// Its state should be known now, and could not be looked at.
+    fn unseen(&mut self, would: Would, before: &str, why: String) {
+        let words = format!("{before}could not be looked at: {why}");
+        self.is(would, Surety::CannotBeChecked, words);
+        self.unseen = Some(why);
+    }
+
     fn is(&mut self, would: Would, surety: Surety, what: impl Into<String>) {
         (self.would, self.surety, self.what) = (would, surety, what.into());
     }
@@ -192,13 +199,16 @@ impl Foreseen {
         action: &dyn Action,
         cx: &Context,
         looked: Option<&Result<(), Failure>>,
-        why: &str,
+        why_probed: &str,
     ) {
         use Surety::{Assumed, CannotBeChecked, Verified};
         let (surety, saw) = if self.bound.effect == Effect::Read {
             match looked {
                 Some(Ok(())) => (Verified, "it holds now".to_string()),
                 Some(Err(failure)) if failure.reason.passes() => {
+                    if was_turned_away(failure) {
+                        self.unseen = Some(failure.message.clone());
+                    }
                     let words = format!("could not be looked at: {}", failure.message);
                     (CannotBeChecked, words)
                 }
@@ -229,13 +239,15 @@ impl Foreseen {
                     self.findings.push(Finding::warning(words.clone()));
                     (Verified, words)
                 }
+                Ok(Observation::Unseen { why }) => {
+                    return self.unseen(Would::Probe, &format!("{why_probed}; "), why);
+                }
                 Err(failure) => {
-                    let words = format!("could not be looked at: {}", failure.message);
-                    (CannotBeChecked, words)
+                    return self.unseen(Would::Probe, &format!("{why_probed}; "), failure.message);
                 }
             }
         };
-        self.is(Would::Probe, surety, format!("{why}; {saw}"));
+        self.is(Would::Probe, surety, format!("{why_probed}; {saw}"));
     }
 
     /// Observes, if that can be done now and does nothing.
@@ -272,6 +284,9 @@ impl Foreseen {
                     {
                         let words = format!("could not be looked at: {}", failure.message);
                         self.is(Would::Look, CannotBeChecked, words);
+                        if was_turned_away(failure) {
+                            self.unseen = Some(failure.message.clone());
+                        }
                     }
                     Some(Err(failure)) => {
                         self.findings.push(Finding {
@@ -338,14 +353,16 @@ impl Foreseen {
                 self.is(Would::Stop, CannotBeChecked, words);
                 self.hint = hint;
             }
+            Ok(Observation::Unseen { why }) => self.unseen(Would::Act, "", why),
             Err(failure) if failure.reason == Reason::NotFound => {
                 self.is(Would::Act, Assumed, failure.message);
             }
-            Err(failure) => self.is(
-                Would::Act,
-                CannotBeChecked,
-                format!("could not be looked at: {}", failure.message),
-            ),
+            Err(failure) => self.unseen(Would::Act, "", failure.message),
         }
     }
+}
+
+/// A check that finds nobody has found something out; one that was turned away has not.
+fn was_turned_away(failure: &Failure) -> bool {
+    matches!(failure.reason, Reason::RateLimited | Reason::Busy)
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dr_plan::action::{
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 
 use super::simulated::World;
 
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Reach for Nothing {
     fn transport(&self, _facts: &HostFacts) -> Result<Arc<dyn Transport>, Failure> {
@@ -72,6 +73,16 @@ fn inventory() -> Arc<Inventory> {
 
 /// A step of a kind with these arguments.
 fn bound(kind: &str, args: &str) -> Box<dyn Action> {
+    bound_so(kind, args, IfSourceLost::Fail, None)
+}
+
+/// The same, with what the step says beside them.
+pub(super) fn bound_so(
+    kind: &str,
+    args: &str,
+    if_source_lost: IfSourceLost,
+    timeout: Option<Duration>,
+) -> Box<dyn Action> {
     let account = "version: 1\nname: hetzner\nkind: hetzner\ntoken: { env: TOKEN }\n";
     let account = dr_plan::account::read(&source(account), Path::new("/")).unwrap();
     let accounts = BTreeMap::from([("hetzner".to_string(), account)]);
@@ -83,8 +94,8 @@ fn bound(kind: &str, args: &str) -> Box<dyn Action> {
         hosts: &hosts,
         verify: &[],
         rpo: None,
-        timeout: None,
-        if_source_lost: IfSourceLost::Fail,
+        timeout,
+        if_source_lost,
         folder: Path::new("/"),
         copies: &Default::default(),
     };
@@ -95,8 +106,12 @@ fn bound(kind: &str, args: &str) -> Box<dyn Action> {
 
 /// A run that has noted nothing yet.
 fn run(world: &World) -> Context {
+    run_at(Arc::new(world.hetzner()))
+}
+
+/// The same at a provider that may be asked otherwise.
+pub(super) fn run_at(provider: Arc<dyn Provider>) -> Context {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let provider: Arc<dyn Provider> = Arc::new(world.hetzner());
     let services = Services {
         providers: BTreeMap::from([("hetzner".to_string(), provider)]),
         dns: BTreeMap::new(),

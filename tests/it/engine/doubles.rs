@@ -9,7 +9,7 @@ use dr_plan::action::{Action, Context, Verified, kind_of};
 use dr_plan::event::{Ask, AskKind, BoundStep};
 use dr_plan::ids::StepId;
 use dr_plan::journal::Hash;
-use dr_plan::kind::{Effect, Evidence, Failure, Observation, Reason, Resource, Undo};
+use dr_plan::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Resource, Undo};
 use dr_plan::program::{Policy, Work};
 use dr_plan::state::RunState;
 
@@ -167,7 +167,9 @@ impl Double {
             Reply::Failure(failure) => Err(failure),
             Reply::Hang => std::future::pending().await,
             Reply::Panic => panic!("`{}` panics, as the test wants", self.id),
-            Reply::Foreign | Reply::CannotTell => panic!("only a look can be answered so"),
+            Reply::Foreign | Reply::CannotTell | Reply::Unseen => {
+                panic!("only a look can be answered so")
+            }
         }
     }
 
@@ -245,6 +247,15 @@ impl Action for Double {
         format!("double `{}`", self.id)
     }
 
+    async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
+        if let Line::Direct(world) = &self.line
+            && world.has_cue(&self.id, "precheck")
+        {
+            self.ask(cx, "precheck", "").await?;
+        }
+        Ok(Vec::new())
+    }
+
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
         if matches!(self.way, Way::Look | Way::Ask | Way::Wait | Way::Tell) {
             return Ok(Observation::Absent);
@@ -269,6 +280,11 @@ impl Action for Double {
                 return Ok(Observation::CannotTell {
                     why: "no answer".into(),
                     hint: None,
+                });
+            }
+            Reply::Unseen => {
+                return Ok(Observation::Unseen {
+                    why: "nobody can be asked".into(),
                 });
             }
             Reply::Hang => std::future::pending().await,

@@ -9,12 +9,13 @@ use dr_plan::engine::Ending;
 use dr_plan::event::{BoundStep, Mark, OnFailure, RunResult, Was, What};
 use dr_plan::journal::{Ledger, read_all};
 use dr_plan::kind::{Effect, Reason};
+use dr_plan::program::Work;
 use dr_plan::state::{RunState, Status};
 
 use super::child::assert_world_is_whole;
 use super::doubles::{Doubles, policy};
 use super::harness::{
-    Run, Scene, ended, header, mark, parts, resume, resume_from, run_id, statuses, word,
+    Run, Scene, ended, header, mark, parts, resume, resume_from, run_id, services, statuses, word,
 };
 use super::shape::{finally, id, need, region_failover, step};
 use super::world::{Cue, Line, Stage, Thing, World};
@@ -294,6 +295,59 @@ async fn a_panic_of_an_action_fails_its_step_in_words_and_takes_nobody_with_it()
         let (ending, _) = resume(&disk, &world, Vec::new(), &[]).await;
         assert_eq!(ending, ended(RunResult::Met));
     }
+}
+
+#[tokio::test]
+async fn a_step_that_is_to_come_back_after_its_time_fails_at_once_and_the_others_go_on() {
+    for wait in [Duration::from_secs(3600), Duration::MAX] {
+        let scene = Scene::new(vec![
+            step("slow", "server.power", &[]),
+            step("beside", "host.put", &[]),
+        ]);
+        scene.world.cue("slow", "look", [Cue::TurnAway(wait)]);
+        let (ending, state, _, _) = scene.play().await;
+        assert_eq!(ending, ended(RunResult::Failed));
+        match &state.step(&id("slow")).unwrap().status {
+            Status::Failed(failure) => assert_eq!(failure.reason, Reason::RateLimited),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(word(&state, "beside"), "done");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_check_before_the_start_refuses_its_step_and_asks_the_others() {
+    let steps = vec![
+        step("bug", "host.put", &[]),
+        step("passing", "host.put", &[]),
+        step("fine", "host.put", &[]),
+    ];
+    let scene = Scene::new(steps.clone());
+    scene.world.cue("bug", "precheck", [Cue::Panic]);
+    let passing = [Cue::Fail(dr_plan::kind::Reason::RateLimited)];
+    scene.world.cue("passing", "precheck", passing);
+    let work: Arc<dyn Work> = Arc::new(Doubles::new(&steps, Line::Direct(scene.world.clone())));
+    let (run, _, disk) = scene.begin();
+    let came = dr_plan::engine::precheck(&work, &run.ledger, &services(), run.desk.clone()).await;
+    let came = came.unwrap();
+    let refused: Vec<_> = came
+        .refused
+        .iter()
+        .map(|(id, why)| (id.as_str(), why))
+        .collect();
+    assert_eq!(refused.len(), 1);
+    let (step, why) = refused[0];
+    assert_eq!(step, "bug");
+    assert!(why.message.contains("fault of dr-plan"), "{why}");
+    // What nobody could ask is not verified, and not a refusal.
+    let [(step, finding)] = came.findings.as_slice() else {
+        panic!("{:?}", came.findings)
+    };
+    assert_eq!(step.as_str(), "passing");
+    assert!(finding.warning && finding.surety == dr_plan::kind::Surety::CannotBeChecked);
+    let events = disk.0.seen.lock().unwrap().events.clone();
+    let told = |event: &dr_plan::event::Event| matches!(event.what, What::Refused { .. });
+    assert!(events.iter().any(told), "it is in the journal");
 }
 
 #[tokio::test]

@@ -104,6 +104,47 @@ async fn what_was_seen_decides_what_would_happen() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_looked_at_is_neither_verified_nor_clear() {
+    let steps = [
+        step("fine", "host.put", &[]),
+        step("slow", "server.power", &[]),
+        step("gone", "server.power", &[]),
+        step("denied", "host.put", &[]),
+        step("bug", "host.put", &[]),
+        step("unchecked", "host.put", &[]),
+    ];
+    let world = Arc::new(World::default());
+    world.cue("slow", "look", [Cue::Fail(Reason::RateLimited)]);
+    world.cue("gone", "look", [Cue::Unseen]);
+    world.cue("denied", "look", [Cue::Fail(Reason::Denied)]);
+    world.cue("bug", "look", [Cue::Panic]);
+    world.cue("unchecked", "precheck", [Cue::Fail(Reason::RateLimited)]);
+    let found = foreseen(&steps, &world).await;
+    assert!(!found.is_clear());
+    assert_eq!(found.against().count(), 0);
+    let unseen: Vec<&str> = found
+        .unseen()
+        .map(|(step, _)| step.bound.id.as_str())
+        .collect();
+    assert_eq!(unseen, ["slow", "gone", "denied", "bug", "unchecked"]);
+    for (step, why) in found.unseen() {
+        assert!(!why.is_empty());
+        if step.bound.id.as_str() == "unchecked" {
+            let warned = &step.findings[0];
+            assert!(warned.warning && warned.surety == Surety::CannotBeChecked);
+        } else {
+            let saw = (step.would, step.surety);
+            assert_eq!(saw, (Would::Act, Surety::CannotBeChecked), "{step:?}");
+        }
+    }
+    let bug = found.steps.iter().find(|s| s.bound.id.as_str() == "bug");
+    assert!(bug.unwrap().what.contains("fault of dr-plan"), "{bug:?}");
+
+    let clear = foreseen(&steps, &world).await;
+    assert!(clear.is_clear(), "{clear:#?}");
+}
+
+#[tokio::test]
 async fn predictions_come_from_runs_before_the_plan_and_from_the_plan_before_the_kind() {
     let mut scene = Scene::new(real_region_failover());
     scene.health = Some(health_rule());

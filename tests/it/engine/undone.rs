@@ -74,6 +74,42 @@ async fn carried_out(steps: Vec<BoundStep>) -> (Ledger, Arc<World>, Disk) {
     (again(&disk), world, disk)
 }
 
+#[tokio::test]
+async fn a_panic_of_an_undo_fails_it_in_the_journal_and_the_same_command_goes_on() {
+    let steps = vec![step("bug", "host.put", &[]), step("fine", "host.put", &[])];
+    let (ledger, world, disk) = carried_out(steps).await;
+    world.cue("bug", "undo", [Cue::Panic]);
+    let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
+    assert_eq!(ending, UndoEnding::Failed);
+    match &state.back.steps[&id("bug")] {
+        Return::Failed(failure) => {
+            assert!(failure.message.contains("fault of dr-plan"), "{failure}");
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(ledger);
+    let (ending, _) = take_back(&again(&disk), Line::Direct(world)).await;
+    assert!(matches!(ending, UndoEnding::Ended { .. }), "{ending:?}");
+}
+
+#[tokio::test]
+async fn an_undo_that_is_to_come_back_tomorrow_ends_and_does_not_sit_and_wait() {
+    let (ledger, world, disk) = carried_out(vec![step("slow", "host.put", &[])]).await;
+    for wait in [86_400, u64::MAX] {
+        let wait = std::time::Duration::from_secs(wait);
+        world.cue("slow", "undo", [Cue::TurnAway(wait)]);
+        let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
+        assert_eq!(ending, UndoEnding::Failed);
+        assert!(matches!(
+            &state.back.steps[&id("slow")],
+            Return::Failed(failure) if failure.retry_after == Some(wait)
+        ));
+    }
+    drop(ledger);
+    let (ending, _) = take_back(&again(&disk), Line::Direct(world)).await;
+    assert!(matches!(ending, UndoEnding::Ended { .. }), "{ending:?}");
+}
+
 fn undoable(step: &BoundStep) -> bool {
     let undo = kind_of(&step.kind).unwrap().undo;
     step.effect != Effect::Read && matches!(undo, Undo::DeleteOwn | Undo::RestorePrevious)

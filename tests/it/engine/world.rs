@@ -60,6 +60,7 @@ pub enum Reply {
     Failure(Failure),
     Foreign,
     CannotTell,
+    Unseen,
     Hang,
     Panic,
 }
@@ -69,12 +70,15 @@ pub enum Reply {
 pub enum Cue {
     /// Nothing is done, and this is answered.
     Fail(Reason),
+    /// Nothing is done, and whoever asks is to come back so much later.
+    TurnAway(std::time::Duration),
     /// It is done, and the answer is lost.
     LoseAnswer,
     /// It is said to be done, and is not.
     Lie,
     Foreign,
     CannotTell,
+    Unseen,
     Hang,
     Panic,
     /// Whoever asks is killed before it is done.
@@ -101,6 +105,13 @@ impl World {
         let mut inner = self.0.lock().unwrap();
         let key = (step.to_string(), verb.to_string());
         inner.cues.entry(key).or_default().extend(cues);
+    }
+
+    /// Whether an answer waits for such a request.
+    pub fn has_cue(&self, step: &str, verb: &str) -> bool {
+        let inner = self.0.lock().unwrap();
+        let key = (step.to_string(), verb.to_string());
+        inner.cues.get(&key).is_some_and(|cues| !cues.is_empty())
     }
 
     /// Ordinary answers from here on.
@@ -135,6 +146,11 @@ impl World {
         match cue.unwrap_or(Cue::Pass) {
             Cue::Pass => Reply::Thing(inner.act(request)),
             Cue::Fail(reason) => Reply::Failure(Failure::new(reason, "the test wants it so")),
+            Cue::TurnAway(wait) => {
+                let mut failure = Failure::new(Reason::RateLimited, "the test wants it so");
+                failure.retry_after = Some(wait);
+                Reply::Failure(failure)
+            }
             Cue::LoseAnswer => {
                 inner.act(request);
                 Reply::Failure(Failure::new(Reason::Unknown, "the answer was lost"))
@@ -145,6 +161,7 @@ impl World {
             }
             Cue::Foreign => Reply::Foreign,
             Cue::CannotTell => Reply::CannotTell,
+            Cue::Unseen => Reply::Unseen,
             Cue::Hang => Reply::Hang,
             Cue::Panic => Reply::Panic,
             Cue::KillBefore => {

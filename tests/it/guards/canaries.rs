@@ -78,6 +78,19 @@ fn no_secret_is_seen_where_it_does_not_belong() {
     );
     assert!(!seen.with(planted).is_empty());
 
+    let left = tempfile::Builder::new()
+        .prefix("dr-canary-")
+        .tempfile_in("/dev/shm")
+        .unwrap();
+    std::fs::write(left.path(), format!("x{planted}")).unwrap();
+    let found = here(&control, &["/dev/shm".to_owned()]);
+    let path = left.path().display().to_string();
+    assert!(
+        found.iter().any(|place| place.ends_with(&path)),
+        "{found:?}"
+    );
+    drop(left);
+
     let (canaries, bootstrap) = canaries(&shop);
     let mut all = canaries.clone();
     all.extend(bootstrap.clone());
@@ -143,12 +156,9 @@ fn on_the_orchestrator(shop: &Shop, ran: &Ran, canaries: &Canaries) {
     }
     let folders = ["state", "tmp", "plans", "inventories", "providers"];
     let folders = folders.map(|folder| shop.home().join(folder).display().to_string());
-    let here = |words: &[&str]| {
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]);
-        command
-    };
-    assert_eq!(search(canaries, &folders, here), Vec::<String>::new());
+    // What a process lays into the machine's shared memory outlives it as well.
+    let folders = [&folders[..], &["/dev/shm".to_owned()]].concat();
+    assert_eq!(here(canaries, &folders), Vec::<String>::new());
     // The operators' inbox, in the world.
     let inbox = ["/run/dr-plan/services/messages.jsonl".to_owned()];
     assert!(
@@ -157,6 +167,15 @@ fn on_the_orchestrator(shop: &Shop, ran: &Ran, canaries: &Canaries) {
     );
     let inside = |words: &[&str]| shop.world.command(words);
     assert_eq!(search(canaries, &inbox, inside), Vec::<String>::new());
+}
+
+/// A search on this machine itself.
+fn here(canaries: &Canaries, folders: &[String]) -> Vec<String> {
+    search(canaries, folders, |words| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        command
+    })
 }
 
 /// The cloud saw nothing but the key that each server begins with, and that only where it is made.

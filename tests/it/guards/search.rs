@@ -51,7 +51,9 @@ pub fn search(
         assert!(
             said.lines()
                 .all(|line| line.ends_with("No such file or directory")
-                    || line.ends_with("No such device or address")),
+                    || line.ends_with("No such device or address")
+                    // What others keep in the machine's shared memory is theirs.
+                    || (line.contains("/dev/shm/") && line.ends_with("Permission denied"))),
             "{said}"
         );
         let files = String::from_utf8_lossy(&output.stdout);

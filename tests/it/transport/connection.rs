@@ -134,3 +134,147 @@ async fn a_run_folder_with_a_long_path_is_no_obstacle() {
     let ssh = dr_plan::transport::Ssh::new(settings);
     assert!(ssh.leashed(&Script::new(":"), SOON).await.unwrap().ok());
 }
+
+/// What a person may have in their own file, any of which could vouch for another key or lend another connection.
+fn person_file(sshd: &Sshd, part: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let show = sshd.path("show-key");
+    let line = format!("*,* {}", sshd.public("host"));
+    std::fs::write(&show, format!("#!/bin/sh\ncat <<'END'\n{line}\nEND\n")).unwrap();
+    std::fs::set_permissions(&show, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(sshd.path("their-known"), &line).unwrap();
+    let at = |name: &str| sshd.path(name).display().to_string();
+    let all = [
+        ("command", format!("KnownHostsCommand {}", at("show-key"))),
+        ("localhost", "NoHostAuthenticationForLocalhost yes".into()),
+        (
+            "control",
+            format!("ControlMaster auto\nControlPath {}", at("their-master")),
+        ),
+        ("dns", "VerifyHostKeyDNS yes".into()),
+        (
+            "files",
+            format!(
+                "StrictHostKeyChecking no\nUserKnownHostsFile {0}\nGlobalKnownHostsFile {0}\n\
+                 HostKeyAlias theirs\nUpdateHostKeys yes\nCanonicalizeHostname always",
+                at("their-known")
+            ),
+        ),
+    ];
+    let lines: Vec<&str> = all
+        .iter()
+        .filter(|(name, _)| part == "all" || part == *name)
+        .map(|(_, line)| line.as_str())
+        .collect();
+    assert!(!lines.is_empty(), "{part}");
+    let file = sshd.path(&format!("person-{part}"));
+    std::fs::write(&file, format!("Host *\n{}\n", lines.join("\n"))).unwrap();
+    file
+}
+
+/// Types what `dr-plan ssh` would, with this file as the person's own. Whether it got in, and what ssh said.
+async fn types(
+    ssh: &dr_plan::transport::Ssh,
+    person: &std::path::Path,
+    without: &[&str],
+) -> (bool, String) {
+    let argv = ssh.login().await.unwrap();
+    let config = std::path::PathBuf::from(&argv[2]);
+    let theirs = "~/.ssh/config /etc/ssh/ssh_config";
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains(theirs), "{text}");
+    let text: String = text
+        .replace(theirs, &person.display().to_string())
+        .lines()
+        .filter(|line| !without.iter().any(|word| line.contains(word)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let own = config.with_extension("typed");
+    std::fs::write(&own, text).unwrap();
+    let mut words: Vec<_> = argv[1..].to_vec();
+    words[1] = own.into_os_string();
+    let mut command = tokio::process::Command::new(&argv[0]);
+    command
+        .args(words)
+        .arg("echo in")
+        .env_remove("SSH_AUTH_SOCK")
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(SOON, command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.stdout == b"in\n", said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_in_the_persons_own_file_stands_in_for_the_pinned_key() {
+    let sshd = Sshd::start("");
+    // A connection that the person has open, under a key that they trust.
+    let master = sshd.path("their-master");
+    let their_own = ["-M", "-N", "-T", "-F", "/dev/null", "-o", "BatchMode=yes"];
+    let mut theirs = std::process::Command::new("ssh")
+        .args(their_own)
+        .args([
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ])
+        .args(["-o", "IdentitiesOnly=yes", "-i"])
+        .arg(sshd.path("user"))
+        .arg("-S")
+        .arg(&master)
+        .args(["-p", &sshd.port.to_string()])
+        .arg(format!("{}@127.0.0.1", super::sshd::whoami()))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the person's own connection", || master.exists());
+
+    let wrong_line = format!("[127.0.0.1]:{} {}", sshd.port, sshd.public("other"));
+    std::fs::write(sshd.path("known"), wrong_line).unwrap();
+    let mut settings = sshd.settings();
+    settings.person_config = true;
+    for pin in [
+        Pin::Keys(vec![sshd.public("other")]),
+        Pin::Files(vec![sshd.path("known")]),
+    ] {
+        settings.known_hosts = pin;
+        let wrong = dr_plan::transport::Ssh::new(settings.clone());
+        for part in ["command", "localhost", "control", "dns", "files", "all"] {
+            let person = person_file(&sshd, part);
+            let (got_in, said) = types(&wrong, &person, &[]).await;
+            assert!(!got_in, "{part}: {said}");
+            assert!(
+                said.contains("Host key verification failed"),
+                "{part}: {said}"
+            );
+        }
+        // Each of these would be a way in, if our own words did not stand before it.
+        for (part, ours) in [
+            ("command", "KnownHostsCommand"),
+            ("localhost", "NoHostAuthenticationForLocalhost"),
+            ("control", "ControlPath"),
+        ] {
+            // ssh_config(5): it holds only where no alias is set, as it is for a key of ours.
+            if part == "localhost" && matches!(settings.known_hosts, Pin::Keys(_)) {
+                continue;
+            }
+            let (got_in, said) = types(&wrong, &person_file(&sshd, part), &[ours]).await;
+            assert!(
+                got_in,
+                "{part} is no way in, so the test shows nothing: {said}"
+            );
+        }
+    }
+    settings.known_hosts = Pin::Keys(vec![sshd.public("host")]);
+    let right = dr_plan::transport::Ssh::new(settings);
+    let (got_in, said) = types(&right, &person_file(&sshd, "all"), &[]).await;
+    assert!(got_in, "{said}");
+    let _ = theirs.kill();
+    let _ = theirs.wait();
+}
