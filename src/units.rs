@@ -128,6 +128,16 @@ pub fn beside(at: jiff::Timestamp, lost_at: jiff::Timestamp) -> String {
     }
 }
 
+/// The same where nothing is lost: `4.7s old`, `9s in the FUTURE`.
+pub fn old(at: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    let apart = at.duration_since(now);
+    let length = duration(apart.unsigned_abs());
+    match apart.is_positive() {
+        true => format!("{length} in the FUTURE"),
+        false => format!("{length} old"),
+    }
+}
+
 /// `1h 02m 03s`, `4m 05s`, `12.3s`, `45ms`: the two or three figures that matter.
 pub fn duration(time: Duration) -> String {
     let whole = time.as_secs();

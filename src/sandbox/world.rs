@@ -118,10 +118,31 @@ pub enum WorldError {
     },
     #[error("the world did not come up: {why} (see {})", log.display())]
     Start { why: String, log: PathBuf },
-    #[error("the world's process {pid} does not end")]
-    Stubborn { pid: u32 },
+    #[error("the world's process {pid} does not end: {}", still_there(members))]
+    Stubborn { pid: u32, members: Vec<Member> },
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+/// A process of a world that is being taken down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub pid: u32,
+    pub name: String,
+    /// One letter, see [`Status::letter`].
+    pub letter: char,
+    /// Who has to collect it when it has ended, as counted here.
+    pub parent: u32,
+}
+
+fn still_there(members: &[Member]) -> String {
+    let each = members
+        .iter()
+        .map(|one| format!("{} ({}, state {})", one.pid, one.name, one.letter));
+    match members.is_empty() {
+        true => "the kernel does not say why".to_owned(),
+        false => format!("still there: {}", each.collect::<Vec<_>>().join(", ")),
+    }
 }
 
 fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WorldError {
@@ -272,8 +293,9 @@ impl World {
             .map_err(file("writing", &path))
     }
 
-    /// Ends every process of the world; namespaces, mounts, disks and its folder go with them.
-    pub fn down(&self) -> Result<(), WorldError> {
+    /// Ends every process of the world; namespaces, mounts, disks and its folder go with them. Gives back those that have ended
+    /// and stay in the table of processes, because their parent outside does not collect them.
+    pub fn down(&self) -> Result<Vec<Member>, WorldError> {
         let _lock = lock(&self.folder)?;
         if self.record.is_running()
             && let Some(pid) = i32::try_from(self.record.pid).ok().and_then(Pid::from_raw)
@@ -285,16 +307,21 @@ impl World {
                 if Instant::now() > deadline {
                     return Err(WorldError::Stubborn {
                         pid: self.record.pid,
+                        members: self.record.others(),
                     });
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
+        let left = match self.record.status() {
+            Some(_) => self.record.others(),
+            None => Vec::new(),
+        };
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(file("removing", &self.folder)(error))
             }
-            _ => Ok(()),
+            _ => Ok(left),
         }
     }
 
@@ -358,10 +385,39 @@ impl World {
 }
 
 impl Record {
+    /// The first process, also when it has ended and was not collected.
+    fn status(&self) -> Option<Status> {
+        let this_boot = enter::boot_id().is_ok_and(|id| id == self.boot_id);
+        Status::of(self.pid).filter(|status| this_boot && status.started == self.started)
+    }
+
+    /// PID 1 of a namespace ends after everything in it was collected. One that waits for nothing else runs no more: what is
+    /// not collected was entered from outside, and its parent there may never do it (a container whose PID 1 is `sleep`).
     fn is_running(&self) -> bool {
-        enter::boot_id().is_ok_and(|id| id == self.boot_id)
-            && Status::of(self.pid)
-                .is_some_and(|status| status.started == self.started && !status.is_dead())
+        let Some(status) = self.status().filter(|status| !status.is_dead()) else {
+            return false;
+        };
+        if !status.exiting {
+            return true;
+        }
+        let others = self.others();
+        others.is_empty() || others.iter().any(|one| !matches!(one.letter, 'Z' | 'X'))
+    }
+
+    /// All processes of the world but the first.
+    fn others(&self) -> Vec<Member> {
+        let all = enter::in_namespace_of(self.pid).into_iter();
+        all.filter(|pid| *pid != self.pid)
+            .filter_map(|pid| {
+                let status = Status::of(pid)?;
+                Some(Member {
+                    pid,
+                    name: enter::name_of(pid)?,
+                    letter: status.letter,
+                    parent: status.parent,
+                })
+            })
+            .collect()
     }
 }
 
