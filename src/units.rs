@@ -298,6 +298,16 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_is_told_from_the_loss_or_from_now() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let (then, now) = (at("2026-03-14T02:00:00Z"), at("2026-03-14T02:05:03Z"));
+        assert_eq!(beside(then, now), "5m03s before the loss");
+        assert_eq!(beside(now, then), "5m03s AFTER the loss");
+        assert_eq!(old(then, now), "5m03s old");
+        assert_eq!(old(now, then), "5m03s in the FUTURE");
+    }
+
+    #[test]
     fn a_host_with_its_port_has_one_reading() {
         for text in ["smtp.example:25", "192.0.2.7:443", "[2001:db8::1]:443"] {
             assert_eq!(Socket::parse(text).unwrap().to_string(), text);

@@ -35,10 +35,10 @@ Exit codes:
   0  MET
   8  MET WITH EXCEPTIONS
   7  MISSED: it works again, later or with older data than was promised
-  4  FAILED or ABORTED
+  4  FAILED, or ABORTED: a person said no, to a step or to the start
   5  stopped or waiting, no result yet: `dr-plan status` says for what
   3  the plan, the inventory or a provider file has problems
-  2  the command line makes no sense, or nobody said yes
+  2  the command line makes no sense, or nobody is there to say yes
   6  the journal, or another run holds the lock
   1  a bug";
 
@@ -47,9 +47,9 @@ pub const UNDO_CODES: &str = "\
 Exit codes:
   0  taken back
   8  taken back but for what people must do
-  4  something could not be taken back
+  4  something could not be taken back, or a person said no to the start
   5  stopped or half done: the same command goes on
-  2  the command line makes no sense, or nobody said yes
+  2  the command line makes no sense, or nobody is there to say yes
   6  the journal, or another run holds the lock
   1  a bug";
 

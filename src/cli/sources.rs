@@ -316,7 +316,7 @@ fn no_plan(root: &Node) -> Option<Problem> {
     let has = |key: &&str| root.get(key).is_some();
     if ["steps", "finally", "inputs", "health"]
         .iter()
-        .any(|key| has(&key))
+        .any(|key| has(key))
     {
         return None;
     }

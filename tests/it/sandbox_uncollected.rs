@@ -1,5 +1,6 @@
 //! A machine whose first process collects nobody, as a container with `sleep` as PID 1: what was entered into a world and
 //! lost its parent there stays in the table of processes for good, and keeps the world's own first process in it.
+//! And what a world that is not well takes from the others: nothing.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -150,4 +151,22 @@ fn a_world_goes_down_where_nobody_collects_its_dead() {
     );
     machine.says(&["sandbox", "up", "one", "--bare"], 0);
     machine.says(&["sandbox", "down", "--all"], 0);
+}
+
+#[test]
+fn a_world_that_does_not_answer_hides_no_other() {
+    let machine = Machine::boot();
+    for world in ["deaf", "well"] {
+        machine.says(&["sandbox", "up", world, "--bare"], 0);
+    }
+    let break_it = ["--world", "deaf", "--", "rm", "/run/dr-plan/world.sock"];
+    machine.says(&[&["sandbox", "exec"], &break_it[..]].concat(), 0);
+    let said = machine.says(&["sandbox", "status"], 4);
+    for words in ["world well", "world `deaf`: ", "dr-plan sandbox down deaf"] {
+        assert!(said.contains(words), "`{words}` is not in\n{said}");
+    }
+    machine.says(&["sandbox", "down", "deaf"], 0);
+    let said = machine.says(&["sandbox", "status"], 0);
+    assert!(said.contains("world well"), "{said}");
+    machine.says(&["sandbox", "down", "well"], 0);
 }
