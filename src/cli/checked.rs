@@ -59,7 +59,11 @@ impl Part {
             ),
             None => format!("plan {}", plan.display()),
         };
-        let code = error.code();
+        // The command line was right: what it names is not.
+        let code = match error.code() {
+            USAGE => PROBLEMS,
+            code => code,
+        };
         let untried = match error {
             CliError::Problems(found) => Untried {
                 error: problems::render(&found, false).trim_end().to_string(),
@@ -125,7 +129,7 @@ fn badness(code: u8) -> u8 {
     match code {
         OK => 0,
         EXCEPTIONS => 1,
-        PROBLEMS | USAGE => 2,
+        PROBLEMS => 2,
         FAILED => 3,
         _ => 4,
     }

@@ -314,10 +314,7 @@ fn where_named(mut problem: Problem, place: Option<&Place>) -> Problem {
 /// A text of another sort, given as a plan: of each of its keys there is nothing to be said.
 fn no_plan(root: &Node) -> Option<Problem> {
     let has = |key: &&str| root.get(key).is_some();
-    if ["steps", "finally", "inputs", "health"]
-        .iter()
-        .any(|key| has(key))
-    {
+    if ["steps", "finally", "inputs", "health"].iter().any(has) {
         return None;
     }
     let other = |keys: &[&str]| keys.iter().find_map(|key| root.entry(key));

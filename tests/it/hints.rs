@@ -89,6 +89,14 @@ fn a_plan_that_cannot_be_tried_is_named_with_its_inventory_and_takes_nothing_fro
     lacks(&quiet, "plan ask");
     assert_eq!(folder.says(&["--quiet", "check", "ask.yaml"], 0), "");
 
+    folder.write("away.yaml", &ASK.replace("desk.yaml", "nowhere.yaml"));
+    folder.write("nowhere.yaml", &format!("{DESK}sandbox: nowhere\n"));
+    for plans in [&["away.yaml"][..], &["away.yaml", "ask.yaml"]] {
+        let away = folder.says(&[&["--quiet", "check"], plans].concat(), 3);
+        has(&away, "plan away.yaml (inventory nowhere.yaml)");
+        has(&away, "dr-plan sandbox up nowhere");
+    }
+
     let found = folder.json(&[&all[..], &["--json"]].concat(), 3);
     assert_eq!(found["stand"], "missing");
     let parts = found["parts"].as_array().unwrap();
