@@ -135,6 +135,9 @@ pub struct Member {
     pub parent: u32,
 }
 
+/// How long the parent of an ended process is given to collect it.
+const COLLECTED: Duration = Duration::from_secs(1);
+
 fn still_there(members: &[Member]) -> String {
     let each = members
         .iter()
@@ -303,7 +306,14 @@ impl World {
             let _ = kill_process(pid, Signal::KILL);
             // PID 1 of a namespace is gone only after everything in it.
             let deadline = Instant::now() + Duration::from_secs(20);
-            while self.record.is_running() {
+            let mut ended: Option<Instant> = None;
+            while self.record.status().is_some_and(|status| !status.is_dead()) {
+                // Who only waits for a parent to collect them: most parents do it in a moment.
+                match self.record.is_running() {
+                    true => ended = None,
+                    false if ended.get_or_insert_with(Instant::now).elapsed() > COLLECTED => break,
+                    false => {}
+                }
                 if Instant::now() > deadline {
                     return Err(WorldError::Stubborn {
                         pid: self.record.pid,
@@ -314,8 +324,8 @@ impl World {
             }
         }
         let left = match self.record.status() {
-            Some(_) => self.record.others(),
-            None => Vec::new(),
+            Some(status) if !status.is_dead() => self.record.others(),
+            _ => Vec::new(),
         };
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -401,7 +411,10 @@ impl Record {
             return true;
         }
         let others = self.others();
-        others.is_empty() || others.iter().any(|one| !matches!(one.letter, 'Z' | 'X'))
+        // What a process of the world has to collect goes with that one.
+        let inside = |pid: u32| pid == self.pid || others.iter().any(|one| one.pid == pid);
+        let waits_for_us = |one: &Member| matches!(one.letter, 'Z' | 'X') && !inside(one.parent);
+        others.is_empty() || !others.iter().all(waits_for_us)
     }
 
     /// All processes of the world but the first.
