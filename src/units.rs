@@ -128,6 +128,16 @@ pub fn beside(at: jiff::Timestamp, lost_at: jiff::Timestamp) -> String {
     }
 }
 
+/// The same where nothing is lost: `4.7s old`, `9s in the FUTURE`.
+pub fn old(at: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    let apart = at.duration_since(now);
+    let length = duration(apart.unsigned_abs());
+    match apart.is_positive() {
+        true => format!("{length} in the FUTURE"),
+        false => format!("{length} old"),
+    }
+}
+
 /// `1h 02m 03s`, `4m 05s`, `12.3s`, `45ms`: the two or three figures that matter.
 pub fn duration(time: Duration) -> String {
     let whole = time.as_secs();
@@ -285,6 +295,16 @@ mod tests {
             let span = Span(Duration::from_secs(seconds));
             assert_eq!(Span::parse(&span.to_string()).unwrap(), span);
         }
+    }
+
+    #[test]
+    fn a_moment_is_told_from_the_loss_or_from_now() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let (then, now) = (at("2026-03-14T02:00:00Z"), at("2026-03-14T02:05:03Z"));
+        assert_eq!(beside(then, now), "5m03s before the loss");
+        assert_eq!(beside(now, then), "5m03s AFTER the loss");
+        assert_eq!(old(then, now), "5m03s old");
+        assert_eq!(old(now, then), "5m03s in the FUTURE");
     }
 
     #[test]

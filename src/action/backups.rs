@@ -122,12 +122,12 @@ impl Candidate<'_> {
     }
 
     /// For people: the label and how old it is.
-    pub(super) fn words(&self, lost_at: Timestamp) -> String {
+    pub(super) fn words(&self, cx: &Context) -> String {
         let taken = self.judged.backup.taken;
         format!(
             "{} (taken {taken}, {})",
             self.label(),
-            crate::units::beside(taken, lost_at)
+            cx.beside_the_loss(taken)
         )
     }
 

@@ -155,7 +155,7 @@ pub async fn examine(
                 findings.extend(passed_over.into_iter().map(Finding::warning));
                 findings.push(Finding::verified(format!(
                     "{}, {}",
-                    candidate.words(cx.lost_at),
+                    candidate.words(cx),
                     bytes(backup.bytes)
                 )));
                 if candidate.after(cx.lost_at) {

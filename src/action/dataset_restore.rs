@@ -282,7 +282,7 @@ impl DatasetRestore {
             question: format!("Restore `{}` from the next older backup?", self.dataset),
             details: vec![
                 format!("{newest} will not do: {why}"),
-                format!("next: {}", next.words(cx.lost_at)),
+                format!("next: {}", next.words(cx)),
             ],
             timeout: None,
             by: Vec::new(),

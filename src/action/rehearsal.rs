@@ -1,5 +1,5 @@
 //! What services hold besides, in a drill: where moved names lead to, what its servers may reach, and the accounts of the
-//! estate itself where the drill makes its servers in another project. Empty in everything but a drill.
+//! estate itself where the drill makes its servers in another project. Empty in everything but a drill and a look.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,6 +23,18 @@ pub struct Rehearsal {
     pub egress: Option<Egress>,
     /// Accounts whose project for drills is another one than the estate's: the estate's, to look at what stands.
     pub standing: BTreeMap<String, Arc<dyn Provider>>,
+    /// Somebody only looks, and nobody said that anything is lost: ages are told from now.
+    pub nothing_is_lost: bool,
+}
+
+impl Context {
+    /// How old something is, told from the loss; or from now, where nothing is lost.
+    pub(super) fn beside_the_loss(&self, at: jiff::Timestamp) -> String {
+        match self.services.rehearsal.nothing_is_lost {
+            true => crate::units::old(at, self.lost_at),
+            false => crate::units::beside(at, self.lost_at),
+        }
+    }
 }
 
 impl Services {

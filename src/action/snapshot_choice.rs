@@ -92,13 +92,9 @@ impl Choice {
             return Ok((vec![Finding::cannot_be_checked(words)], false));
         }
         let snapshot = self.find(cx, provider).await?;
-        let age = snapshot.taken.map(|taken| {
-            let before = cx.lost_at.duration_since(taken);
-            match std::time::Duration::try_from(before) {
-                Ok(before) => format!(", {} before the loss", crate::units::duration(before)),
-                Err(_) => ", after the loss".to_string(),
-            }
-        });
+        let age = snapshot
+            .taken
+            .map(|taken| format!(", {}", cx.beside_the_loss(taken)));
         let found = format!("{}{}", words(&snapshot), age.unwrap_or_default());
         let warned = "what ran on the machine that was copied starts on the copy as well, with the data and the addresses of that day";
         Ok((

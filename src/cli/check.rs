@@ -1,31 +1,34 @@
 //! `dr-plan check`: could this estate be recovered tonight? For cron: it says nothing that is as it should be with `--quiet`,
-//! and its exit code tells the rest. Only reads.
+//! and its exit code tells the rest. Only reads. A plan that cannot be tried takes nothing from the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::bound::{Asked, Bound, inputs};
+use super::checked::{Checked, Part, tell};
 use super::enter::enter_world_of;
-use super::failure::{CliError, EXCEPTIONS, FAILED, OK, Outcome, USAGE};
-use super::sources::Reader;
-use super::{Common, preview, print, runtime, services};
+use super::failure::{BUG, CHECK_CODES, CliError, Outcome, USAGE};
+use super::sources::{Reader, shorter};
+use super::{Common, preview, runtime, services};
 use crate::account::Account;
 use crate::clock::SystemClock;
 use crate::engine::{Foreseen, Preview, Readiness, Stand, Would, readiness};
+use crate::ids::RunId;
 use crate::inventory::Inventory;
 use crate::kind::{Failure, Finding, Mode, Reason};
+use crate::program::Program;
+use crate::sandbox::world::World;
 use crate::secret::Mask;
 use crate::units::duration;
 
 /// Say whether a recovery could go through tonight: backups, credentials, room, names, and every step of the plans
-///
-/// Exit codes: 0 ready; 8 ready, and something should be looked at (a backup too old, a lifetime too long, a prediction above
-/// the RTO); 4 a recovery would not go through; 3 a text has problems.
 #[derive(Debug, Args)]
+#[command(after_help = CHECK_CODES)]
 pub struct Check {
     /// Plans to try; without one, the estate of `--inventory` alone
     plans: Vec<PathBuf>,
@@ -38,16 +41,12 @@ impl Check {
     /// Carries it out.
     pub fn run(self, common: &Common) -> Outcome {
         let given = inputs(&self.input)?;
-        let mut estates: BTreeSet<PathBuf> = BTreeSet::new();
-        let mut all: Vec<(String, Vec<Readiness>)> = Vec::new();
-        match (&common.inventory, self.plans.as_slice()) {
+        let parts = match (&common.inventory, self.plans.as_slice()) {
             (Some(path), []) => {
                 let (inventory, accounts) = Reader::of_person().inventory(path, common)?;
                 enter_world_of(&inventory)?;
-                all.push((
-                    format!("estate {}", inventory.name),
-                    estate(inventory, &accounts)?,
-                ));
+                let name = format!("estate {}", inventory.name);
+                vec![Part::of(name, estate(inventory, &accounts)?)]
             }
             (None, []) => {
                 return Err(
@@ -55,41 +54,155 @@ impl Check {
                         .hint("dr-plan check plans/*.yaml, or dr-plan check --inventory FILE"),
                 );
             }
-            (_, plans) => {
-                for plan in plans {
-                    all.extend(of_plan(plan, &given, common, &mut estates)?);
+            (_, plans) => self.plans(plans, &given, common)?,
+        };
+        Ok(tell(parts, common))
+    }
+
+    /// All plans, in their order as far as they live in one world. A process lives in one world only: plans of others are
+    /// tried by a process each.
+    fn plans(
+        &self,
+        plans: &[PathBuf],
+        given: &BTreeMap<String, String>,
+        common: &Common,
+    ) -> Result<Vec<Part>, CliError> {
+        let mut parts = Vec::new();
+        let mut sound: Vec<Sound> = Vec::new();
+        for plan in plans {
+            match Sound::read(plan, given, common) {
+                Ok(read) => sound.push(read),
+                Err(error) => parts.push(Part::untried(plan, None, error)),
+            }
+        }
+        let worlds: BTreeSet<Option<String>> =
+            sound.iter().map(|plan| plan.world.clone()).collect();
+        let current = World::current();
+        let mut estates: BTreeSet<PathBuf> = BTreeSet::new();
+        for world in &worlds {
+            let of_world: Vec<&Sound> = sound.iter().filter(|plan| plan.world == *world).collect();
+            // The only world is entered by this very process, which then begins anew.
+            if world.is_none() || worlds.len() == 1 || *world == current {
+                for plan in of_world {
+                    parts.extend(of_plan(plan, given, common, &mut estates));
+                }
+                continue;
+            }
+            match self.in_a_process(&of_world, common) {
+                Ok(found) => parts.extend(found),
+                Err(error) => {
+                    parts.extend(of_world.iter().map(|plan| {
+                        Part::untried(&plan.path, Some(&plan.inventory), error.again())
+                    }))
                 }
             }
         }
-        Ok(tell(&all, common))
+        Ok(parts)
+    }
+
+    /// The same command for some of the plans.
+    fn in_a_process(&self, plans: &[&Sound], common: &Common) -> Result<Vec<Part>, CliError> {
+        let program = std::env::current_exe()
+            .map_err(|error| CliError::new(BUG, format!("finding this program: {error}")))?;
+        let mut command = Command::new(program);
+        command.args(["--json", "check"]);
+        for (flag, path) in [
+            ("--state", &common.state),
+            ("--inventory", &common.inventory),
+            ("--providers", &common.providers),
+        ] {
+            if let Some(path) = path {
+                command.arg(flag).arg(path);
+            }
+        }
+        if common.quiet {
+            command.arg("--quiet");
+        }
+        for input in &self.input {
+            command.arg("--input").arg(input);
+        }
+        command.arg("--").args(plans.iter().map(|plan| &plan.path));
+        let failed = |why: &dyn std::fmt::Display| {
+            CliError::new(BUG, format!("checking in another process: {why}"))
+        };
+        let output = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| failed(&error))?;
+        let checked: Result<Checked, _> = serde_json::from_slice(&output.stdout);
+        match checked {
+            Ok(checked) => Ok(checked.parts),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+/// A plan without problems of its own.
+struct Sound {
+    path: PathBuf,
+    inventory: PathBuf,
+    /// The world that its estate lives in.
+    world: Option<String>,
+}
+
+impl Sound {
+    fn read(
+        path: &Path,
+        given: &BTreeMap<String, String>,
+        common: &Common,
+    ) -> Result<Self, CliError> {
+        let texts = Reader::of_person().plan(path, given, common)?;
+        let world = texts.sources.inventory.sandbox.clone();
+        let inventory = shorter(&texts.named.inventory);
+        Program::bind(texts.sources, Mode::Failover, RunId::generate(), given)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            inventory,
+            world,
+        })
     }
 }
 
 /// What stands in the way of one plan, and of its estate when it is the first that names it.
 fn of_plan(
-    path: &Path,
+    plan: &Sound,
     given: &BTreeMap<String, String>,
     common: &Common,
     estates: &mut BTreeSet<PathBuf>,
-) -> Result<Vec<(String, Vec<Readiness>)>, CliError> {
-    let bound = Bound::read(path, given, Mode::Failover, common)?;
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if let Err(error) = look(plan, given, common, estates, &mut parts) {
+        parts.push(Part::untried(&plan.path, Some(&plan.inventory), error));
+    }
+    parts
+}
+
+fn look(
+    plan: &Sound,
+    given: &BTreeMap<String, String>,
+    common: &Common,
+    estates: &mut BTreeSet<PathBuf>,
+    parts: &mut Vec<Part>,
+) -> Result<(), CliError> {
+    let bound = Bound::read(&plan.path, given, Mode::Failover, common)?;
     let program = &bound.program;
-    let mut found = Vec::new();
-    if estates.insert(bound.inventory_file().to_path_buf()) {
-        let name = format!("estate {}", program.inventory().name);
-        found.push((
-            name,
-            estate(program.inventory().clone(), program.accounts())?,
+    if !estates.contains(bound.inventory_file()) {
+        let found = estate(program.inventory().clone(), program.accounts())?;
+        estates.insert(bound.inventory_file().to_path_buf());
+        parts.push(Part::of(
+            format!("estate {}", program.inventory().name),
+            found,
         ));
     }
     let header = bound.header(Asked::default());
     let rto = header.objectives.rto;
     let foreseen = preview::look(bound.to_look_at(&header, None))?;
-    found.push((
+    parts.push(Part::of(
         format!("plan {}", foreseen.plan),
         of_preview(&foreseen, rto),
     ));
-    Ok(found)
+    Ok(())
 }
 
 /// Every step, and the time that all of them take.
@@ -144,85 +257,10 @@ fn estate(
             clock: Arc::new(SystemClock::new()),
             drill: None,
         });
-        Ok::<_, CliError>(readiness(&Arc::new(services.await?), accounts).await)
+        let mut services = services.await?;
+        services.rehearsal.nothing_is_lost = true;
+        Ok::<_, CliError>(readiness(&Arc::new(services), accounts).await)
     })?;
     let text = mask.clean(&serde_json::to_string(&found).unwrap_or_default());
-    serde_json::from_str(&text)
-        .map_err(|error| CliError::new(super::failure::BUG, format!("masking: {error}")))
-}
-
-/// Says it; the exit code is that of the worst.
-fn tell(all: &[(String, Vec<Readiness>)], common: &Common) -> u8 {
-    let worst = all
-        .iter()
-        .flat_map(|(_, found)| found)
-        .map(|one| one.stand)
-        .max()
-        .unwrap_or(Stand::Ready);
-    let verdict = match worst {
-        Stand::Ready => "ready",
-        Stand::Doubtful => "ready, and something should be looked at",
-        Stand::Missing => "NOT READY: a recovery would not go through",
-    };
-    if common.json {
-        let parts: Vec<serde_json::Value> = all
-            .iter()
-            .map(|(name, found)| serde_json::json!({ "of": name, "checks": found }))
-            .collect();
-        print(&format!(
-            "{:#}\n",
-            serde_json::json!({ "stand": worst, "parts": parts })
-        ));
-    } else {
-        for (name, found) in all {
-            let lines: String = found
-                .iter()
-                .filter(|one| !common.quiet || one.stand != Stand::Ready)
-                .map(|one| lines_of(one, common))
-                .collect();
-            if !lines.is_empty() {
-                print(&format!("{name}\n{lines}\n"));
-            }
-        }
-        if !common.quiet || worst != Stand::Ready {
-            print(&format!("{verdict}\n"));
-        }
-    }
-    match worst {
-        Stand::Ready => OK,
-        Stand::Doubtful => EXCEPTIONS,
-        Stand::Missing => FAILED,
-    }
-}
-
-/// What is as it should be takes one line; the rest is told with what was seen.
-fn lines_of(one: &Readiness, common: &Common) -> String {
-    let word = match one.stand {
-        Stand::Ready => "ok",
-        Stand::Doubtful => "look",
-        Stand::Missing => "MISSING",
-    };
-    let wanted: Vec<&str> = one
-        .findings
-        .iter()
-        .filter(|finding| common.verbose || one.stand == Stand::Ready || finding.warning)
-        .map(|finding| finding.what.as_str())
-        .collect();
-    let shown = if one.stand == Stand::Ready && !common.verbose {
-        wanted.iter().take(1).copied().collect()
-    } else {
-        wanted
-    };
-    let head = format!("  {word:<8}{:<9}{:<18}", one.area, one.name);
-    let mut text = match shown.first() {
-        None => format!("{}\n", head.trim_end()),
-        Some(first) => format!("{head}{first}\n"),
-    };
-    for more in shown.iter().skip(1) {
-        text.push_str(&format!("{:37}{more}\n", ""));
-    }
-    if let Some(hint) = &one.hint {
-        text.push_str(&format!("{:37}hint: {hint}\n", ""));
-    }
-    text
+    serde_json::from_str(&text).map_err(|error| CliError::new(BUG, format!("masking: {error}")))
 }

@@ -19,7 +19,6 @@ use crate::program::Program;
 #[derive(Debug, Args)]
 pub struct Explain {
     /// The plan
-    #[arg(required_unless_present_any = ["kinds", "kind"])]
     plan: Option<PathBuf>,
     /// List the action kinds
     #[arg(long)]
@@ -49,8 +48,19 @@ impl Explain {
             return Ok(OK);
         }
         let Some(plan) = &self.plan else {
-            return Ok(OK);
+            return Err(
+                CliError::new(USAGE, "nothing is named that could be explained").hint(
+                    "dr-plan explain PLAN\ndr-plan explain --kinds lists the action kinds\ndr-plan explain --kind KIND tells of one",
+                ),
+            );
         };
+        if let Some(kind) = plan.to_str().and_then(kind_of).filter(|_| !plan.exists()) {
+            return Err(CliError::new(
+                USAGE,
+                format!("`{}` is no file, but an action kind", kind.name),
+            )
+            .hint(format!("dr-plan explain --kind {}", kind.name)));
+        }
         let texts = Reader::of_person().plan(plan, &BTreeMap::new(), common)?;
         let program = Program::bind(
             texts.sources,

@@ -25,6 +25,42 @@ pub const MISSED: u8 = 7;
 /// 8: MET WITH EXCEPTIONS.
 pub const EXCEPTIONS: u8 = 8;
 
+/// Where there is no run yet.
+pub const HOW_TO_BEGIN: &str =
+    "`dr-plan run --dry-run PLAN` shows what a run would do, `dr-plan run PLAN` begins one";
+
+/// Under the help of the commands that carry plans out.
+pub const RUN_CODES: &str = "\
+Exit codes:
+  0  MET
+  8  MET WITH EXCEPTIONS
+  7  MISSED: it works again, later or with older data than was promised
+  4  FAILED, or ABORTED: a person said no, to a step or to the start
+  5  stopped or waiting, no result yet: `dr-plan status` says for what
+  3  the plan, the inventory or a provider file has problems
+  2  the command line makes no sense, or nobody is there to say yes
+  6  the journal, or another run holds the lock
+  1  a bug";
+
+/// Under the help of `undo`.
+pub const UNDO_CODES: &str = "\
+Exit codes:
+  0  taken back
+  8  taken back but for what people must do
+  4  something could not be taken back, or a person said no to the start
+  5  stopped or half done: the same command goes on
+  2  the command line makes no sense, or nobody is there to say yes
+  6  the journal, or another run holds the lock
+  1  a bug";
+
+/// Under the help of `check`.
+pub const CHECK_CODES: &str = "\
+Exit codes, that of the worst plan:
+  0  ready
+  8  ready, and something should be looked at (a backup too old, a lifetime too long, a prediction above the RTO)
+  4  a recovery would not go through
+  3  a text has problems, or names what is not there: the plan could not be tried";
+
 /// The exit code of a result.
 pub fn code_of(result: RunResult) -> u8 {
     match result {
@@ -74,11 +110,36 @@ impl CliError {
         }
     }
 
+    /// The same once more, for another that it befell as well.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Problems(found) => Self::Problems(found.clone()),
+            Self::Plain {
+                message,
+                hint,
+                code,
+            } => Self::Plain {
+                message: message.clone(),
+                hint: hint.clone(),
+                code: *code,
+            },
+        }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Problems(_) => PROBLEMS,
             Self::Plain { code, .. } => *code,
+        }
+    }
+}
+
+impl std::fmt::Display for CliError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Problems(found) => f.write_str(&super::problems::count(found)),
+            Self::Plain { message, .. } => f.write_str(message),
         }
     }
 }
@@ -137,7 +198,11 @@ impl From<FolderError> for CliError {
         } else {
             JOURNAL
         };
-        Self::new(code, chain(&error)).hint("`dr-plan runs` lists them")
+        let hint = match &error {
+            FolderError::NoSuchRun { name, .. } if name == "last" => HOW_TO_BEGIN,
+            _ => "`dr-plan runs` lists them",
+        };
+        Self::new(code, chain(&error)).hint(hint)
     }
 }
 

@@ -33,6 +33,10 @@ impl Logs {
         let step = step_of(&state, &self.step)?;
         let path = folder.output_path(&step);
         let mut at = 0;
+        let mut lines = JsonLines {
+            step: step.to_string(),
+            rest: Vec::new(),
+        };
         loop {
             let ended = !self.follow || !folder.is_live().unwrap_or(false) || ended(&folder, &step);
             match std::fs::File::open(&path) {
@@ -44,7 +48,10 @@ impl Logs {
                     let mut bytes = Vec::new();
                     file.read_to_end(&mut bytes).map_err(failed)?;
                     at += bytes.len() as u64;
-                    print(&String::from_utf8_lossy(&bytes));
+                    match common.json {
+                        true => print(&lines.of(&bytes, ended)),
+                        false => print(&String::from_utf8_lossy(&bytes)),
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -59,10 +66,37 @@ impl Logs {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        if at == 0 {
+        if at == 0 && !common.json {
             say(&format!("`{step}` said nothing\n"));
         }
         Ok(OK)
+    }
+}
+
+/// One JSON object for each whole line.
+struct JsonLines {
+    step: String,
+    /// The beginning of a line whose end was not written yet.
+    rest: Vec<u8>,
+}
+
+impl JsonLines {
+    fn of(&mut self, bytes: &[u8], last: bool) -> String {
+        self.rest.extend_from_slice(bytes);
+        let whole = match (last, self.rest.iter().rposition(|byte| *byte == b'\n')) {
+            (true, _) => self.rest.len(),
+            (false, Some(end)) => end + 1,
+            (false, None) => 0,
+        };
+        let lines: Vec<u8> = self.rest.drain(..whole).collect();
+        let text = String::from_utf8_lossy(&lines);
+        let objects = text.lines().map(|line| {
+            format!(
+                "{}\n",
+                serde_json::json!({ "step": self.step, "line": line })
+            )
+        });
+        objects.collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod ask;
 mod begin;
 mod bound;
 mod check;
+mod checked;
 mod conduct;
 mod drill;
 mod earlier;
@@ -64,6 +65,7 @@ struct Cli {
 
 /// Ordinary flags, the same everywhere.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Common {
     /// Machine-readable output on standard output: events while a run goes, one document elsewhere
     #[arg(long, global = true)]
@@ -105,11 +107,15 @@ enum Command {
     Explain(explain::Explain),
     Check(check::Check),
     Schema(schema::SchemaOf),
+    #[command(after_help = failure::RUN_CODES)]
     Run(run::Run),
+    #[command(after_help = failure::RUN_CODES)]
     Drill(drill::DrillPlan),
+    #[command(after_help = failure::RUN_CODES)]
     Resume(resume::Resume),
     Approve(approve::Approve),
     Mark(mark::MarkStep),
+    #[command(after_help = failure::UNDO_CODES)]
     Undo(undo::UndoRun),
     Release(release::ReleaseRun),
     Reap(reap::Reap),

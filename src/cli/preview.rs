@@ -83,6 +83,7 @@ fn look_at(wanted: Wanted<'_>, with_backups: bool) -> Result<(Preview, Vec<Readi
         })
         .await?;
         services.hosts.coming(program.made_hosts());
+        services.rehearsal.nothing_is_lost = header.lost_at_is_default;
         let services = Arc::new(services);
         let known = match older {
             Some(older) => older.survey(program, &services).await?.notes(),
@@ -278,11 +279,13 @@ fn text_of(found: &Preview) -> String {
         false => "preview of",
     };
     let mut text = format!(
-        "{of} {} for {}, lost at {}: only looked, nothing was changed\n",
-        found.plan, found.estate, found.lost_at
+        "{of} {} for {}, as if it were lost at {}: only looked, nothing was changed\n",
+        found.plan,
+        found.estate,
+        found.lost_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     );
     let mut phase: Option<&str> = None;
-    for step in &found.steps {
+    for step in by_phase(&found.steps) {
         let own = step.bound.phase.as_deref();
         if own.is_some() && own != phase {
             text.push_str(&format!("\n{}\n", own.unwrap_or_default()));
@@ -290,11 +293,29 @@ fn text_of(found: &Preview) -> String {
         } else if step.bound.finally && phase != Some("finally") {
             text.push_str("\nat the end, also after a failure\n");
             phase = Some("finally");
+        } else if own.is_none() && !step.bound.finally && phase.is_some_and(|name| !name.is_empty())
+        {
+            text.push_str("\nwithout a phase\n");
+            phase = Some("");
         }
         text.push_str(&step_text(step));
     }
     text.push_str(&totals(found));
     text
+}
+
+/// In the order of the file, but each phase in one piece, where it first stands.
+fn by_phase(steps: &[Foreseen]) -> Vec<&Foreseen> {
+    let part = |step: &Foreseen| (step.bound.finally, step.bound.phase.clone());
+    let mut parts = Vec::new();
+    for step in steps {
+        if !parts.contains(&part(step)) {
+            parts.push(part(step));
+        }
+    }
+    let mut all: Vec<&Foreseen> = steps.iter().collect();
+    all.sort_by_key(|step| parts.iter().position(|known| *known == part(step)));
+    all
 }
 
 fn line(surety: &str, words: &str) -> String {

@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::{Table, presets};
 
-use super::failure::{OK, Outcome};
+use super::failure::{HOW_TO_BEGIN, OK, Outcome};
 use super::here::state_folder;
 use super::{Common, print, say};
 use crate::journal::{JournalError, RecordError, RunFolder};
@@ -21,10 +21,14 @@ impl Runs {
         let found = RunFolder::list(&state)?;
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["RUN", "STARTED", "PLAN", "ESTATE", "MODE", "RESULT"]);
+        table.set_header(["RUN", "STARTED (UTC)", "PLAN", "ESTATE", "MODE", "RESULT"]);
         let mut rows = Vec::new();
         for entry in &found {
             let run = entry.folder.run();
+            let moment = match &entry.header {
+                Ok(Some((at, _))) => Some(at.to_string()),
+                _ => None,
+            };
             let (started, plan, estate, mode) = match &entry.header {
                 Ok(Some((at, header))) => (
                     at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
@@ -67,13 +71,16 @@ impl Runs {
                 }
                 Err(_) => "-".to_string(),
             };
-            rows.push(serde_json::json!({ "run": run.as_str(), "started": started, "plan": plan, "estate": estate, "mode": mode.to_lowercase(), "result": result }));
+            rows.push(serde_json::json!({ "run": run.as_str(), "started": moment, "plan": plan, "estate": estate, "mode": mode.to_lowercase(), "result": result }));
             table.add_row([run.short().to_string(), started, plan, estate, mode, result]);
         }
         if common.json {
             print(&format!("{:#}\n", serde_json::Value::from(rows)));
         } else if found.is_empty() {
-            say(&format!("no runs in {}\n", state.display()));
+            say(&format!(
+                "no runs in {}\n hint: {HOW_TO_BEGIN}\n",
+                state.display()
+            ));
         } else {
             print(&format!("{table}\n"));
         }

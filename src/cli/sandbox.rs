@@ -5,6 +5,7 @@ mod enter;
 mod status;
 mod up;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,7 @@ use super::here::{cache_home, state_home};
 use super::{Common, print, say};
 use crate::kind::chain;
 use crate::sandbox::control::{Answer, Ask, ControlError, WorldStatus};
+use crate::sandbox::enter::name_of as process_name;
 use crate::sandbox::world::{Folders, World, WorldError};
 
 /// The world that is meant when none is named.
@@ -98,21 +100,52 @@ impl Down {
             true => World::list(&folders),
             false => vec![self.name],
         };
+        let mut down = Vec::new();
+        let mut failed = None;
         for name in &names {
-            let found = World::find(name, &folders).map_err(|error| failure(name, &error))?;
-            match found {
-                Some(world) => {
-                    world.down().map_err(|error| failure(name, &error))?;
-                    talk(common, &format!("world `{name}` is down\n"));
+            // One that does not go keeps no other up.
+            match take_down(name, &folders, common) {
+                Ok(()) => down.push(name),
+                Err(error) => {
+                    if let Some(before) = failed.replace(error) {
+                        super::show(&before, common.json);
+                    }
                 }
-                None => talk(common, &format!("world `{name}` is not running\n")),
             }
         }
         if common.json {
-            print(&format!("{}\n", serde_json::json!({ "down": names })));
+            print(&format!("{}\n", serde_json::json!({ "down": down })));
         }
-        Ok(OK)
+        failed.map_or(Ok(OK), Err)
     }
+}
+
+fn take_down(name: &str, folders: &Folders, common: &Common) -> Result<(), CliError> {
+    let found = World::find(name, folders).map_err(|error| failure(name, &error))?;
+    let Some(world) = found else {
+        talk(common, &format!("world `{name}` is not running\n"));
+        return Ok(());
+    };
+    let left = world.down().map_err(|error| failure(name, &error))?;
+    talk(common, &format!("world `{name}` is down\n"));
+    for parent in left.iter().map(|one| one.parent).collect::<BTreeSet<_>>() {
+        let of = left.iter().filter(|one| one.parent == parent);
+        let of: Vec<String> = of
+            .map(|one| format!("{} ({})", one.pid, one.name))
+            .collect();
+        let parent = match process_name(parent) {
+            Some(name) => format!("process {parent} ({name})"),
+            None => format!("process {parent}"),
+        };
+        talk(
+            common,
+            &format!(
+                "its processes have ended, and {} stay in the table of processes until {parent} collects them; a container does with an init as its PID 1 (docker run --init)\n",
+                of.join(", ")
+            ),
+        );
+    }
+    Ok(())
 }
 
 fn folders() -> Result<Folders, CliError> {
@@ -140,6 +173,15 @@ fn failure(name: &str, error: &WorldError) -> CliError {
         }
         WorldError::Control(ControlError::Refused(why)) => {
             CliError::new(FAILED, format!("world `{name}`: {why}"))
+        }
+        WorldError::Control(_) => {
+            CliError::new(FAILED, format!("world `{name}`: {}", chain(error))).hint(format!(
+                "it does not answer; dr-plan sandbox down {name} takes away what is left of it"
+            ))
+        }
+        WorldError::Stubborn { .. } => {
+            CliError::new(FAILED, format!("world `{name}`: {}", chain(error)))
+                .hint("state D waits for the kernel or a disk: the same command again, later")
         }
         other => CliError::new(FAILED, chain(other)),
     }

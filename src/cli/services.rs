@@ -470,18 +470,26 @@ fn home(path: &str) -> PathBuf {
 
 /// Public keys for new servers: `ssh.public`, else the `.pub` beside the key, else what the agent holds.
 async fn login_keys(inventory: &Inventory) -> Result<Vec<String>, CliError> {
-    let file = match (&inventory.ssh.public, &inventory.ssh.key) {
-        (Some(public), _) => Some(public.clone()),
-        (None, Some(SecretRef::File(path))) => Some(home(&format!("{path}.pub"))),
+    let beside = match &inventory.ssh.key {
+        Some(SecretRef::File(path)) => Some(PathBuf::from(format!("{path}.pub"))),
         _ => None,
     };
-    let text = match file {
+    let file = inventory.ssh.public.as_ref().or(beside.as_ref());
+    let text = match file.map(|file| home(&file.to_string_lossy())) {
         Some(file) => std::fs::read_to_string(&file).map_err(|error| {
+            let key = match beside.is_some() && inventory.ssh.public.as_ref().is_none_or(|public| Some(public) == beside.as_ref()) {
+                true => "ssh: { key }",
+                false => "ssh: { public }",
+            };
             CliError::new(
                 PROBLEMS,
-                format!("reading the public login key {}: {error}", file.display()),
+                format!(
+                    "`{key}` in {}: reading the public login key {}: {error}",
+                    inventory.source.name,
+                    file.display()
+                ),
             )
-            .hint("ssh: { public: FILE } in the inventory names it")
+            .hint("`ssh: { key: { file: FILE } }` names the key, with FILE.pub beside it; `ssh: { public: FILE }` the public one where it lies elsewhere")
         })?,
         None => match std::env::var_os("SSH_AUTH_SOCK") {
             None => return Ok(Vec::new()),

@@ -15,9 +15,9 @@ use crate::inventory;
 use crate::journal::RunFolder;
 use crate::kind::Mode;
 use crate::plan::{self, Kinds};
-use crate::problem::{Problem, Source};
+use crate::problem::{Place, Problem, Source};
 use crate::program::{Program, Sources, Unread};
-use crate::yaml;
+use crate::yaml::{self, Node};
 
 /// Reads texts and remembers them.
 pub struct Reader {
@@ -110,6 +110,10 @@ impl Reader {
         let path = absolute(path)?;
         let shown = shorter(&path);
         let source = self.source(&shown)?;
+        let root = yaml::parse(&source).0;
+        if let Some(problem) = root.as_ref().and_then(no_plan) {
+            return Err(vec![problem].into());
+        }
         let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
         let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         let kinds = Kinds {
@@ -143,7 +147,12 @@ impl Reader {
         let estate = match self.estate(&named, common, &mut unread) {
             Ok(estate) => estate,
             Err(CliError::Problems(found)) => {
-                unread.problems.extend(found);
+                let written = root.as_ref().and_then(|root| root.get("inventory"));
+                let written = written.filter(|_| common.inventory.is_none());
+                let place = written.map(|node| &node.place);
+                unread
+                    .problems
+                    .extend(found.into_iter().map(|problem| where_named(problem, place)));
                 None
             }
             Err(error) => return Err(error),
@@ -292,6 +301,38 @@ impl Reader {
     }
 }
 
+/// A file that cannot be read is shown where it is named.
+fn where_named(mut problem: Problem, place: Option<&Place>) -> Problem {
+    if let (Some((of_file, _)), Some(place)) = (problem.labels.first_mut(), place)
+        && of_file.source.text.is_empty()
+    {
+        *of_file = place.clone();
+    }
+    problem
+}
+
+/// A text of another sort, given as a plan: of each of its keys there is nothing to be said.
+fn no_plan(root: &Node) -> Option<Problem> {
+    let has = |key: &&str| root.get(key).is_some();
+    if ["steps", "finally", "inputs", "health"].iter().any(has) {
+        return None;
+    }
+    let other = |keys: &[&str]| keys.iter().find_map(|key| root.entry(key));
+    let estate = other(&["hosts", "datasets", "stores", "domains", "providers"]);
+    let (sort, (key, _)) = match estate {
+        Some(entry) => ("an inventory", entry),
+        None => ("a provider file", other(&["token", "drill_token", "kind"])?),
+    };
+    let words = format!("this looks like {sort}, and a plan is wanted here: a plan has `steps`");
+    let help = match sort {
+        "an inventory" => {
+            "`dr-plan validate PLAN --inventory FILE` reads it with a plan, `dr-plan check --inventory FILE` asks its estate"
+        }
+        _ => "it is read with every plan whose inventory names it: `dr-plan validate PLAN`",
+    };
+    Some(Problem::error("no-plan", &key.place, words).help(help))
+}
+
 /// Accounts by name.
 pub type Accounts = BTreeMap<String, Account>;
 
@@ -328,7 +369,7 @@ pub fn inside(path: &Path) -> String {
 }
 
 /// As people would name it from where they stand.
-fn shorter(path: &Path) -> PathBuf {
+pub fn shorter(path: &Path) -> PathBuf {
     let here = std::env::current_dir().ok();
     match here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf)) {
         Some(short) if short.components().count() > 0 => short,

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use super::draft::{DrillText, HealthText, InputText, PlanText};
+use super::draft::{DrillText, HealthText, InputText, Objectives, PlanText};
 use super::input::{Input, beside, is_name};
 use super::{Check, DrillRule, Health, Kinds, Plan, Step, check, in_file_order, step};
+use crate::ids::StepId;
 use crate::problem::{Place, Problem, Severity, Source};
-use crate::units::Socket;
+use crate::units::{Socket, Span};
 use crate::yaml::{self, Node, Schema, Templates};
 
 /// A plan that can run, and what a person should look at all the same.
@@ -90,6 +92,10 @@ pub fn examine(source: &Arc<Source>, folder: &Path, kinds: &Kinds<'_>) -> Examin
         strangers,
         ..
     } = draft;
+    // What refers to `Db` by the name that it will have is not wrong as well.
+    let renamed = ids.iter().filter(|id| StepId::new(id).is_err());
+    let renamed: Vec<String> = renamed.map(|id| id.to_lowercase()).collect();
+    let ids = ids.into_iter().chain(renamed).collect();
     let inputs = root.get("inputs").map(Node::entries).unwrap_or_default();
     let inputs = inputs.iter().filter_map(|(name, _)| name.as_str());
     let mut check = check::Examination {
@@ -99,8 +105,11 @@ pub fn examine(source: &Arc<Source>, folder: &Path, kinds: &Kinds<'_>) -> Examin
         problems,
         suggestions: check::MOST_SUGGESTIONS,
     };
+    // A step that was written by such a name has its problem where it stands.
     for (id, place) in &strangers {
-        check.unknown_step(id, place);
+        if !check.ids.contains(id) {
+            check.unknown_step(id, place);
+        }
     }
     let plan = plan.map(|mut plan| {
         check.plan(&mut plan);
@@ -157,7 +166,7 @@ impl Draft<'_> {
         let text = |key: &str| root.get(key).and_then(Node::as_str).map(str::to_string);
         let name = text("name").unwrap_or_default();
         if let Some(written) = root.get("name").filter(|_| !name.is_empty())
-            && let Err(error) = crate::ids::StepId::new(&name)
+            && let Err(error) = StepId::new(&name)
         {
             self.problems.push(Problem::error(
                 "wrong-value",
@@ -165,10 +174,11 @@ impl Draft<'_> {
                 error.to_string(),
             ));
         }
-        let objectives = root
-            .get("objectives")
-            .and_then(|node| self.typed(node))
-            .unwrap_or_default();
+        let objectives = root.get("objectives").map(|node| {
+            let typed: Option<Objectives> = self.typed(node);
+            typed.unwrap_or_else(|| readable(node))
+        });
+        let objectives = objectives.unwrap_or_default();
         let mut lost = Vec::new();
         for item in root
             .get("assumes_lost")
@@ -334,6 +344,19 @@ impl Draft<'_> {
                 .help("write letters, digits and `_`, beginning with a letter"),
             );
         }
+    }
+}
+
+/// Objectives of which one at least cannot be read: what is promised in words that make no sense is promised all the same.
+fn readable(node: &Node) -> Objectives {
+    let span = |key: &str| {
+        let written = node.get(key)?;
+        let read = written.as_str().and_then(|text| Span::parse(text).ok());
+        Some(read.unwrap_or(Span(Duration::MAX)))
+    };
+    Objectives {
+        rto: span("rto"),
+        rpo: span("rpo"),
     }
 }
 

@@ -25,14 +25,17 @@ pub(super) fn read(draft: &mut Draft<'_>, key: &Node, node: &Node) -> Option<Ste
     let id = match StepId::new(name) {
         Ok(id) => Some(id),
         Err(error) => {
-            draft.problems.push(
-                Problem::error(
-                    "wrong-id",
-                    &key.place,
-                    format!("`{name}` cannot be the name of a step"),
-                )
-                .help(error.to_string()),
-            );
+            let problem = Problem::error(
+                "wrong-id",
+                &key.place,
+                format!("`{name}` cannot be the name of a step"),
+            )
+            .help(error.to_string());
+            let lower = name.to_lowercase();
+            draft.problems.push(match StepId::new(&lower) {
+                Ok(_) => problem.instead(lower),
+                Err(_) => problem,
+            });
             None
         }
     };

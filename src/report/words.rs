@@ -108,7 +108,7 @@ pub(super) fn against(
         }
         (Some(measured), None) => format!("{measured} (the plan sets no objective)"),
         (None, Some(objective)) => format!("not measured (at most {})", round(objective.0)),
-        (None, None) => "not measured".into(),
+        (None, None) => "no RPO was promised, and none was measured".into(),
     }
 }
 
@@ -126,7 +126,12 @@ pub(super) fn rto(report: &Report) -> String {
             "health not proved, {since_the_loss} after the loss (at most {})",
             round(objective.0)
         ),
-        (None, None) => format!("health not proved, {since_the_loss} after the loss"),
+        (None, None) if report.health.is_none() => {
+            return "no RTO was promised, and the plan proves no health".into();
+        }
+        (None, None) => {
+            format!("no RTO was promised; health not proved, {since_the_loss} after the loss")
+        }
         _ => against(*measured, *objective, *met),
     };
     if report.drill.is_some() {

@@ -127,6 +127,8 @@ pub fn all() -> Vec<u32> {
         .unwrap_or_default()
 }
 
+const PF_EXITING: u64 = 0x4;
+
 /// A few fields of `/proc/PID/stat`, see proc_pid_stat(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
@@ -135,6 +137,8 @@ pub struct Status {
     pub parent: u32,
     pub group: u32,
     pub session: u32,
+    /// It has begun to end (`PF_EXITING` of the kernel's `include/linux/sched.h`): it runs no more of its program.
+    pub exiting: bool,
     /// Clock ticks after boot; with the process id it names a process for as long as this boot lasts.
     pub started: u64,
 }
@@ -154,6 +158,7 @@ impl Status {
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
+            exiting: fields.get(6)?.parse::<u64>().ok()? & PF_EXITING != 0,
             started: fields.get(19)?.parse().ok()?,
         })
     }
@@ -161,6 +166,24 @@ impl Status {
     pub fn is_dead(&self) -> bool {
         matches!(self.letter, 'Z' | 'X')
     }
+}
+
+/// The processes of the PID namespace whose PID 1 is `pid`, as counted here, itself among them.
+pub fn in_namespace_of(pid: u32) -> Vec<u32> {
+    // The mark of the namespace survives the end of a process until it is collected (proc_pid_ns(5)).
+    let mark = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(own) = mark(pid) else {
+        return Vec::new();
+    };
+    let mut found = all();
+    found.retain(|other| mark(*other).as_ref() == Some(&own));
+    found
+}
+
+/// The name of a process.
+pub fn name_of(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim().to_owned())
 }
 
 /// The PID namespace of this process, in the words of pid_namespaces(7); empty if `/proc` does not say.

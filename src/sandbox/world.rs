@@ -118,10 +118,34 @@ pub enum WorldError {
     },
     #[error("the world did not come up: {why} (see {})", log.display())]
     Start { why: String, log: PathBuf },
-    #[error("the world's process {pid} does not end")]
-    Stubborn { pid: u32 },
+    #[error("the world's process {pid} does not end: {}", still_there(members))]
+    Stubborn { pid: u32, members: Vec<Member> },
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+/// A process of a world that is being taken down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub pid: u32,
+    pub name: String,
+    /// One letter, see [`Status::letter`].
+    pub letter: char,
+    /// Who has to collect it when it has ended, as counted here.
+    pub parent: u32,
+}
+
+/// How long the parent of an ended process is given to collect it.
+const COLLECTED: Duration = Duration::from_secs(1);
+
+fn still_there(members: &[Member]) -> String {
+    let each = members
+        .iter()
+        .map(|one| format!("{} ({}, state {})", one.pid, one.name, one.letter));
+    match members.is_empty() {
+        true => "the kernel does not say why".to_owned(),
+        false => format!("still there: {}", each.collect::<Vec<_>>().join(", ")),
+    }
 }
 
 fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WorldError {
@@ -272,8 +296,9 @@ impl World {
             .map_err(file("writing", &path))
     }
 
-    /// Ends every process of the world; namespaces, mounts, disks and its folder go with them.
-    pub fn down(&self) -> Result<(), WorldError> {
+    /// Ends every process of the world; namespaces, mounts, disks and its folder go with them. Gives back those that have ended
+    /// and stay in the table of processes, because their parent outside does not collect them.
+    pub fn down(&self) -> Result<Vec<Member>, WorldError> {
         let _lock = lock(&self.folder)?;
         if self.record.is_running()
             && let Some(pid) = i32::try_from(self.record.pid).ok().and_then(Pid::from_raw)
@@ -281,20 +306,32 @@ impl World {
             let _ = kill_process(pid, Signal::KILL);
             // PID 1 of a namespace is gone only after everything in it.
             let deadline = Instant::now() + Duration::from_secs(20);
-            while self.record.is_running() {
+            let mut ended: Option<Instant> = None;
+            while self.record.status().is_some_and(|status| !status.is_dead()) {
+                // Who only waits for a parent to collect them: most parents do it in a moment.
+                match self.record.is_running() {
+                    true => ended = None,
+                    false if ended.get_or_insert_with(Instant::now).elapsed() > COLLECTED => break,
+                    false => {}
+                }
                 if Instant::now() > deadline {
                     return Err(WorldError::Stubborn {
                         pid: self.record.pid,
+                        members: self.record.others(),
                     });
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
+        let left = match self.record.status() {
+            Some(status) if !status.is_dead() => self.record.others(),
+            _ => Vec::new(),
+        };
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(file("removing", &self.folder)(error))
             }
-            _ => Ok(()),
+            _ => Ok(left),
         }
     }
 
@@ -358,10 +395,42 @@ impl World {
 }
 
 impl Record {
+    /// The first process, also when it has ended and was not collected.
+    fn status(&self) -> Option<Status> {
+        let this_boot = enter::boot_id().is_ok_and(|id| id == self.boot_id);
+        Status::of(self.pid).filter(|status| this_boot && status.started == self.started)
+    }
+
+    /// PID 1 of a namespace ends after everything in it was collected. One that waits for nothing else runs no more: what is
+    /// not collected was entered from outside, and its parent there may never do it (a container whose PID 1 is `sleep`).
     fn is_running(&self) -> bool {
-        enter::boot_id().is_ok_and(|id| id == self.boot_id)
-            && Status::of(self.pid)
-                .is_some_and(|status| status.started == self.started && !status.is_dead())
+        let Some(status) = self.status().filter(|status| !status.is_dead()) else {
+            return false;
+        };
+        if !status.exiting {
+            return true;
+        }
+        let others = self.others();
+        // What a process of the world has to collect goes with that one.
+        let inside = |pid: u32| pid == self.pid || others.iter().any(|one| one.pid == pid);
+        let waits_for_us = |one: &Member| matches!(one.letter, 'Z' | 'X') && !inside(one.parent);
+        others.is_empty() || !others.iter().all(waits_for_us)
+    }
+
+    /// All processes of the world but the first.
+    fn others(&self) -> Vec<Member> {
+        let all = enter::in_namespace_of(self.pid).into_iter();
+        all.filter(|pid| *pid != self.pid)
+            .filter_map(|pid| {
+                let status = Status::of(pid)?;
+                Some(Member {
+                    pid,
+                    name: enter::name_of(pid)?,
+                    letter: status.letter,
+                    parent: status.parent,
+                })
+            })
+            .collect()
     }
 }
 

@@ -35,7 +35,9 @@ fn undefined(parent: &Value, reference: &Reference, depth: usize) -> Problem {
         Value::Object(fields) => fields.keys().map(String::as_str).collect(),
         _ => return problem.help(format!("it is {}", words(parent))),
     };
-    match nearest(part, known.iter().copied()) {
+    // Of a short word nearly every other is near; and `ip` is the beginning of `ipv4`, not a slip for `id`.
+    let doubtful = part.chars().count() < 4 || known.iter().any(|name| name.starts_with(part));
+    match nearest(part, known.iter().copied()).filter(|_| !doubtful) {
         Some(right) => {
             let mut path = reference.path.clone();
             path[depth] = right.to_string();

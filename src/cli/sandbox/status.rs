@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{folders, status_of};
-use crate::cli::failure::{OK, Outcome};
-use crate::cli::{Common, print, say};
+use crate::cli::failure::{FAILED, OK, Outcome};
+use crate::cli::{Common, print, say, show};
 use crate::sandbox::control::WorldStatus;
 use crate::sandbox::machines::MachineState;
 use crate::sandbox::surroundings::Part;
@@ -27,17 +27,35 @@ impl StatusOf {
             (None, None) => World::list(&folders()?),
         };
         let mut worlds = Vec::new();
+        let mut silent = Vec::new();
         for name in &names {
-            worlds.push(status_of(name)?);
+            match status_of(name) {
+                Ok(status) => worlds.push(status),
+                Err(error) if names.len() == 1 => return Err(error),
+                // One that does not answer hides no other.
+                Err(error) => silent.push((name, error)),
+            }
         }
         if common.json {
-            print(&format!("{:#}\n", serde_json::json!({ "worlds": worlds })));
-        } else if worlds.is_empty() {
+            let silent: Vec<_> = silent
+                .iter()
+                .map(
+                    |(name, error)| serde_json::json!({ "name": name, "error": error.to_string() }),
+                )
+                .collect();
+            print(&format!(
+                "{:#}\n",
+                serde_json::json!({ "worlds": worlds, "silent": silent })
+            ));
+        } else if worlds.is_empty() && silent.is_empty() {
             say("no sandbox world is running\n");
         } else {
             print(&worlds.iter().map(render).collect::<Vec<_>>().join("\n"));
+            for (_, error) in &silent {
+                show(error, false);
+            }
         }
-        Ok(OK)
+        Ok(if silent.is_empty() { OK } else { FAILED })
     }
 }
 

@@ -124,6 +124,10 @@ fn the_drill_of_each_quarter_brings_data_and_pictures_back() {
     assert_eq!(step(&report, "fence-db")["probed"], true, "{report:#}");
     assert!(report["rpo"]["measured"].as_f64().unwrap() > 0.0);
     assert_eq!(shop.servers().len(), 2);
+    // Its servers are gone: nobody waits for a connection to one.
+    let gone = shop.do_it(&["ssh", "last", "db", "true"]).ended(2, &shop);
+    gone.says("the server `db` was deleted by the drill")
+        .says("dr-plan report ");
 }
 
 /// A new side that serves nothing, behind a name that production serves well.

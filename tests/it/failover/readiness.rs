@@ -50,6 +50,28 @@ fn cron_hears_nothing_of_a_ready_estate_and_the_place_of_everything_else() {
     assert_eq!(not_ready(&check(&shop, 0)), Vec::<String>::new());
     let quiet = shop.do_it(&["--quiet", "check", PLAN]).ended(0, &shop);
     assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
+    let loud = shop.do_it(&["check", PLAN]).ended(0, &shop);
+    assert!(
+        !loud.out.contains("the loss"),
+        "nothing is lost: {}",
+        loud.out
+    );
+    // A plan of an estate that is only an example, and outside of the sandbox: it is named, and hides nothing.
+    let far = "plans/address-failover.yaml";
+    let both = shop.do_it(&["--quiet", "check", far, PLAN]).ended(3, &shop);
+    let both = both.says(&format!(
+        "plan {far} (inventory inventories/production.example.yaml)"
+    ));
+    assert!(!both.out.contains("region-failover"), "{}", both.out);
+    let both = shop.do_it(&["--json", "check", far, PLAN]).ended(3, &shop);
+    let both: Value = serde_json::from_str(&both.out).unwrap();
+    let parts = both["parts"].as_array().unwrap();
+    let of: Vec<&str> = parts
+        .iter()
+        .filter_map(|part| part["of"].as_str())
+        .collect();
+    assert!(of.contains(&"plan region-failover"), "{of:?}");
+
     let estate = ["check", "--inventory", "inventories/sandbox.yaml"];
     shop.do_it(&estate).ended(0, &shop).says("ready");
 

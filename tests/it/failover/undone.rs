@@ -130,6 +130,9 @@ fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
     shop.do_it(&["undo", "last", "--yes"])
         .ended(0, &shop)
         .says("is taken back already");
+    shop.do_it(&["ssh", "last", "db", "true"])
+        .ended(2, &shop)
+        .says("the server `db` was deleted when ");
     assert_eq!(shop.creations().len(), 2);
 }
 
