@@ -52,7 +52,7 @@ pub(super) async fn address_of(
     while server.power != Power::On || server.ipv4.is_none() {
         if Instant::now() > until {
             let words = format!(
-                "`{}` is still {:?} or without an address after five minutes",
+                "`{}` is still {} or without an address after five minutes",
                 server.name, server.power
             );
             return Err(Failure::new(Reason::Timeout, words));

@@ -504,7 +504,7 @@ impl Action for NewServer {
         if server.power != Power::On {
             return Err(Failure::new(
                 Reason::Verify,
-                format!("`{}` is {:?}", server.name, server.power),
+                format!("`{}` is {}", server.name, server.power),
             ));
         }
         let facts = self.facts(cx, &server)?;

@@ -207,7 +207,7 @@ impl Action for ServerPower {
     async fn precheck(&self, cx: &Context) -> Result<Vec<Finding>, Failure> {
         let found = match self.server(cx).await {
             Ok((_, server)) => Finding::verified(format!(
-                "{} is {} at {}, {:?} now",
+                "{} is {} at {}, {} now",
                 self.server,
                 server.name,
                 self.named().account,
@@ -301,7 +301,7 @@ impl Action for ServerPower {
         }
         Err(Failure::new(
             Reason::Verify,
-            format!("{} is {:?}", server.name, server.power),
+            format!("{} is {}", server.name, server.power),
         ))
     }
 

@@ -120,7 +120,7 @@ impl Action for ServerSnapshot {
         let (provider, server) = self.named().find(cx).await?;
         provider.snapshots()?;
         let mut findings = vec![Finding::verified(format!(
-            "{} ({}) is {:?} at {} and can be asked for a snapshot",
+            "{} ({}) is {} at {} and can be asked for a snapshot",
             server.name,
             server.id,
             server.power,

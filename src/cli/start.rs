@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-use super::failure::{CliError, STOPPED, USAGE};
+use super::failure::{CliError, FAILED, USAGE};
 use super::say;
 use crate::clock::Timestamp;
 use crate::engine::{Foreseen, Preview, Readiness, Stand, Would};
@@ -162,6 +162,6 @@ pub fn agreed(wanted: &str) -> Result<(), CliError> {
     if line.trim() == wanted {
         Ok(())
     } else {
-        Err(CliError::new(STOPPED, "not started; nothing was touched"))
+        Err(CliError::new(FAILED, "not started; nothing was touched"))
     }
 }

@@ -55,6 +55,18 @@ pub enum Power {
     Other,
 }
 
+impl std::fmt::Display for Power {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Power::Starting => "starting",
+            Power::On => "on",
+            Power::Stopping => "stopping",
+            Power::Off => "off",
+            Power::Other => "in a state that this version does not know",
+        })
+    }
+}
+
 /// A server as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {

@@ -43,7 +43,7 @@ pub async fn created<P: Provider + ?Sized>(
 /// Whether the provider calls it running and shows an address; else what is missing.
 pub fn ready(server: &Server) -> Result<(), String> {
     if server.power != Power::On {
-        return Err(format!("power is {:?}", server.power).to_lowercase());
+        return Err(format!("power is {}", server.power));
     }
     if server.ipv4.is_none() && server.ipv6.is_none() {
         return Err("it has no address".into());

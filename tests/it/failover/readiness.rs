@@ -150,7 +150,7 @@ fn the_screen_before_a_start_says_what_comes_back_what_it_costs_and_what_speaks_
     let shop = Shop::up("screen");
     shop.back_up(Timestamp::now(), false);
     let (code, screen) = at_a_terminal(&shop, &format!("run {PLAN}"), "shop\n");
-    assert_eq!(code, 3, "{screen}");
+    assert_eq!(code, 4, "{screen}");
     for words in [
         "estate   shop",
         "lost     hetzner/fsn1",
