@@ -7,7 +7,7 @@ use dr_plan::dataset::{Progress, Restore, Silent, Stand};
 use dr_plan::kind::{Observation, Reason};
 use dr_plan::transport::{JobState, Transport};
 
-use super::cluster::{Cluster, gpg, run};
+use super::cluster::{Cluster, gpg_quick as gpg, run};
 use super::roundtrip::{PASSPHRASE, SOON, artifact, passphrase};
 use super::server::Server;
 

@@ -5,7 +5,7 @@ use dr_plan::dataset::Silent;
 use dr_plan::dataset::{Restore, Stand};
 use dr_plan::kind::{Observation, Reason};
 
-use super::cluster::{Cluster, gpg};
+use super::cluster::{Cluster, gpg_quick as gpg};
 use super::roundtrip::{Heard, PASSPHRASE, SOON, artifact, passphrase};
 use super::server::Server;
 

@@ -15,7 +15,7 @@ on() {
 }
 keep() {
   gpg --batch --quiet --yes --pinentry-mode loopback --passphrase-file $secrets/backup_passphrase \
-    --symmetric --cipher-algo AES256 -o "$folder/$2" "$folder/dump"
+    --symmetric --s2k-count 65536 --cipher-algo AES256 -o "$folder/$2" "$folder/dump"
   put "$folder/$2" "$1/$2"
   printf '{"artifact":"%s","bytes":%s,"sha256":"%s"}\n' "$2" "$(stat -c %s "$folder/$2")" \
     "$(sha256sum <"$folder/$2" | cut -d' ' -f1)" >>"$folder/manifest-$1"

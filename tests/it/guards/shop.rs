@@ -210,7 +210,7 @@ impl Shop {
             S=/run/dr-plan/secrets; f={name}; d=$(mktemp -d)
             {command} > $d/dump
             gpg --batch --homedir $d --pinentry-mode loopback --passphrase-file {passphrase} \
-                --symmetric --cipher-algo AES256 -o $d/$f $d/dump 2> /dev/null
+                --symmetric --s2k-count 65536 --cipher-algo AES256 -o $d/$f $d/dump 2> /dev/null
             hash() {{ sha256sum "$1" | cut -d ' ' -f 1; }}
             put() {{ printf 'user = "%s:%s"\n' "$(cat $S/s3_access_key)" "$(cat $S/s3_secret_key)" |
                 curl -sS --fail -K - --aws-sigv4 aws:amz:eu:s3 -H "x-amz-content-sha256: $(hash "$1")" \
