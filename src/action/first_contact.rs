@@ -164,6 +164,11 @@ pub(super) async fn wait_for_first_boot(cx: &Context, name: &str) -> Result<(), 
             .unwrap_or_else(|| text.to_string());
         return match status.as_str() {
             "done" | "disabled" => Ok(()),
+            // The marker is written by a module of the last stage, whose end is told only after it.
+            "running" | "not started" | "not run" if Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
             _ => Err(Failure::new(
                 Reason::Verify,
                 format!("the first boot of {name} ended as `{status}`: {text}"),
