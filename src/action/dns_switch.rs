@@ -396,12 +396,22 @@ impl Action for DnsSwitch {
     }
 
     async fn can_go_back(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
-        let old = self.bound.wanted.iter();
-        let old = old.filter_map(|wanted| Self::noted_old(cx, wanted).flatten());
-        let addresses: BTreeSet<IpAddr> = old
-            .flat_map(|set| set.values)
-            .filter_map(|value| value.parse().ok())
-            .collect();
+        let dns = cx.services.dns(&self.bound.account)?;
+        let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
+        for wanted in &self.bound.wanted {
+            let Some(Some(old)) = Self::noted_old(cx, wanted) else {
+                continue;
+            };
+            // Whoever was never moved, or is back already, goes nowhere: nobody has to serve them there first.
+            let now = dns.get(&self.domain, &wanted.name, wanted.kind).await?;
+            if now.as_ref() != Some(&old) {
+                addresses.extend(
+                    old.values
+                        .iter()
+                        .filter_map(|value| value.parse::<IpAddr>().ok()),
+                );
+            }
+        }
         let mut seen = Vec::new();
         for address in addresses {
             seen.push(self.gate.stands(address, cx).await?);

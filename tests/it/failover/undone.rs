@@ -470,8 +470,12 @@ fn while_the_old_side_does_not_come_up_users_stay_and_nothing_of_the_new_one_is_
     assert_eq!(shop.newest()["id"], kept["id"]);
 
     // Whoever knows better than what answers can move them all the same.
-    shop.do_it(&["undo", "last", "dns", "--yes", "--ungated"])
-        .ended(0, &shop);
+    let words = ["undo", "last", "dns", "--yes", "--ungated"];
+    shop.do_it(&[&words[..], &["--inject", "crash-after:dns"]].concat())
+        .ended(KILLED, &shop);
+    assert_eq!(zone(&shop), before);
+    // There is nobody left to be moved, so nobody has to serve.
+    shop.do_it(&words[..4]).ended(0, &shop);
     assert_eq!(new_ones(), servers);
     assert_eq!(zone(&shop), before);
 
