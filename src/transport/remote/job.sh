@@ -75,6 +75,14 @@ dr_end_members() {
   done
 }
 
+# Says that the job in $dr_dir runs, and since how many seconds.
+dr_since_start() {
+  dr_then='' dr_since=''
+  { read -r dr_then dr_since <"$dr_dir/started"; } 2>/dev/null
+  dr_uptime
+  echo running $((dr_now - ${dr_since:-$dr_now}))
+}
+
 # Says in a line how the job in $dr_dir stands.
 dr_look() {
   if [ ! -e "$dr_dir/started" ]; then

@@ -32,8 +32,9 @@ pub struct Order {
     /// The journal is there already.
     pub resume: bool,
     /// The run has ended: it is taken back.
-    #[serde(default)]
     pub undo: bool,
+    /// What a new run consists of, so that not every child reads the plan again.
+    pub steps: Vec<BoundStep>,
 }
 
 /// In what moment of a record's way the process is killed.
@@ -59,6 +60,7 @@ impl Order {
             death: None,
             resume: false,
             undo: false,
+            steps: real_region_failover(),
         }
     }
 
@@ -217,10 +219,7 @@ fn carry_out(order: Order) {
                 ledger.record(resumed()).await.unwrap();
                 ledger
             }
-            None => {
-                let steps = real_region_failover();
-                Ledger::begin(parts, header(&steps, Some(health_rule()))).unwrap()
-            }
+            None => Ledger::begin(parts, header(&order.steps, Some(health_rule()))).unwrap(),
         };
         let steps = ledger.state(|state| state.header.steps.clone());
         let work = Arc::new(Doubles::new(&steps, Line::Socket(order.socket)));

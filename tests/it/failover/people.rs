@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::shop::{Shop, wait_for};
+use super::shop::Shop;
+
+/// `status` shows the question and the words that answer it.
+const ASKS: &[&str] = &["Move the shop's traffic", "dr-plan approve"];
 
 #[test]
 fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
@@ -36,7 +39,7 @@ fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
 
     // The question waits; it is no again and then yes, from another terminal.
     let asking = shop.begin(&["resume", "last"]);
-    wait_for_question(&shop);
+    shop.wait_for_status(ASKS);
     shop.do_it(&["resume", "last"])
         .ended(6, &shop)
         .says("is in the hands of");
@@ -57,7 +60,7 @@ fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
         .ended(5, &shop)
         .says("dr-plan resume");
     let asking = shop.begin(&["resume", "last"]);
-    wait_for_question(&shop);
+    shop.wait_for_status(ASKS);
     shop.do_it(&["approve", "last", "go", "--as", "Ada"])
         .ended(0, &shop);
     asking.wait().ended(0, &shop).says("MET");
@@ -101,17 +104,4 @@ fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
     shop.do_it(&["resume", "last"])
         .ended(0, &shop)
         .says("nothing to resume");
-}
-
-/// `status` shows the question and the words that answer it.
-#[track_caller]
-fn wait_for_question(shop: &Shop) {
-    wait_for(
-        || {
-            let status = shop.do_it(&["status", "last"]).out;
-            let asked = status.contains("Move the shop's traffic");
-            (asked && status.contains("dr-plan approve")).then_some(())
-        },
-        || format!("the question\n{}", shop.story()),
-    );
 }

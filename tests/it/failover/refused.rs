@@ -2,7 +2,9 @@
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::shop::{Shop, wait_for};
+use super::shop::Shop;
+
+const ASKS: &[&str] = &["from the next older backup?"];
 
 #[test]
 fn a_cut_newest_backup_leads_to_the_question_for_the_next_older_one() {
@@ -16,7 +18,7 @@ fn a_cut_newest_backup_leads_to_the_question_for_the_next_older_one() {
     let lost_at = shop.lose_region().to_string();
 
     let run = shop.begin(&shop.failover(&lost_at, &["--approve", "go"]));
-    let question = wait_for_question(&shop);
+    let question = shop.wait_for_status(ASKS);
     assert!(
         question.contains("approve") && question.contains("restore-db"),
         "{question}"
@@ -34,7 +36,7 @@ fn a_cut_newest_backup_leads_to_the_question_for_the_next_older_one() {
         "--inject",
         "repeat:dns",
     ]);
-    wait_for_question(&shop);
+    shop.wait_for_status(ASKS);
     shop.do_it(&["approve", "last", "restore-db", "--as", "Ada"])
         .ended(0, &shop);
     run.wait().ended(7, &shop).says("MISSED");
@@ -61,17 +63,4 @@ fn a_cut_newest_backup_leads_to_the_question_for_the_next_older_one() {
                 .is_some_and(|backup| backup.contains(&taken))
     });
     assert!(restored, "{}", shop.story());
-}
-
-#[track_caller]
-fn wait_for_question(shop: &Shop) -> String {
-    wait_for(
-        || {
-            let status = shop.do_it(&["status", "last"]).out;
-            status
-                .contains("from the next older backup?")
-                .then_some(status)
-        },
-        || format!("the question\n{}", shop.story()),
-    )
 }

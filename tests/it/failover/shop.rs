@@ -484,15 +484,50 @@ impl Shop {
 
     #[track_caller]
     pub fn wait_for_event(&self, event: &str, step: &str) {
+        let mut judged = 0;
         wait_for(
             || {
                 // The folder of the run comes a moment after the process.
-                let mut runs = fs::read_dir(self.path("state/dr-plan/runs"));
-                let begun = runs.as_mut().is_ok_and(|runs| runs.next().is_some());
-                (begun && self.has_event(event, step)).then_some(())
+                let recorded = self.recorded();
+                if recorded == judged {
+                    return None;
+                }
+                judged = recorded;
+                self.has_event(event, step).then_some(())
             },
             || format!("`{event}` of `{step}`\n{}", self.story()),
         );
+    }
+
+    /// Waits until `status` shows all these words, and gives what it shows. It is asked again only when a run has recorded more.
+    #[track_caller]
+    pub fn wait_for_status(&self, words: &[&str]) -> String {
+        let mut judged = 0;
+        wait_for(
+            || {
+                let recorded = self.recorded();
+                if recorded == judged {
+                    return None;
+                }
+                judged = recorded;
+                let status = self.do_it(&["status", "last"]).out;
+                words
+                    .iter()
+                    .all(|words| status.contains(words))
+                    .then_some(status)
+            },
+            || format!("{words:?}\n{}", self.story()),
+        )
+    }
+
+    /// How many bytes all runs have recorded.
+    fn recorded(&self) -> u64 {
+        let runs = fs::read_dir(self.path("state/dr-plan/runs"));
+        let journals = runs.into_iter().flatten().flatten();
+        journals
+            .filter_map(|run| fs::metadata(run.path().join("journal.jsonl")).ok())
+            .map(|journal| journal.len())
+            .sum()
     }
 
     /// The process of the run that is at work, as it is counted in the world.

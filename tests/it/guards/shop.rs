@@ -347,7 +347,16 @@ impl Going {
     /// Waits for an event of the journal.
     pub fn until(&self, shop: &Shop, what: &str, found: impl Fn(&Value) -> bool) {
         let folder = self.folder(shop);
-        wait_for(what, || journal(&folder).iter().any(&found).then_some(()));
+        let mut judged = 0;
+        wait_for(what, || {
+            // It is read again only when it has grown.
+            let length = fs::metadata(folder.join("journal.jsonl")).map_or(0, |file| file.len());
+            if length == judged {
+                return None;
+            }
+            judged = length;
+            journal(&folder).iter().any(&found).then_some(())
+        });
     }
 
     pub fn ended(self, shop: &Shop) -> Ran {

@@ -140,8 +140,10 @@ async fn a_leashed_script_ends_at_its_deadline_and_when_nobody_waits() {
         let note = hosts.sshd.path(&format!("deadline{n}"));
         let script = Script::new("sleep 1000 & echo $! >\"$DR_NOTE\"; wait")
             .value("NOTE", note.display().to_string());
+        // The time to connect counts too, and the script must have begun before its end.
+        assert!(host.leashed(&Script::new(":"), SOON).await.unwrap().ok());
         let error = host
-            .leashed(&script, Duration::from_secs(1))
+            .leashed(&script, Duration::from_secs(2))
             .await
             .unwrap_err();
         assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
