@@ -81,6 +81,11 @@ impl Order {
         command
     }
 
+    fn about(&self) -> String {
+        let (death, resume, undo) = (self.death, self.resume, self.undo);
+        format!("death {death:?}, resume {resume}, undo {undo}")
+    }
+
     /// Runs the child to its end, which must come within a minute.
     pub fn carry_out(&self) -> ExitStatus {
         let mut child = self.command().spawn().unwrap();
@@ -88,13 +93,13 @@ impl Order {
         loop {
             if let Some(status) = child.try_wait().unwrap() {
                 if std::os::unix::process::ExitStatusExt::signal(&status).is_none() {
-                    assert!(status.success(), "{self:?}: {}", said(child));
+                    assert!(status.success(), "{}: {}", self.about(), said(child));
                 }
                 return status;
             }
             if Instant::now() > limit {
                 child.kill().unwrap();
-                panic!("{self:?} hangs: {}", said(child));
+                panic!("{} hangs: {}", self.about(), said(child));
             }
             std::thread::sleep(Duration::from_millis(2));
         }

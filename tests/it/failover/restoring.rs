@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::shop::{FINGERPRINT, Shop, wait_for};
+use super::shop::{FINGERPRINT, HOLD_PG_RESTORE, Shop, wait_for};
 
 #[test]
 fn a_restore_goes_on_without_its_orchestrator_and_is_attached_to() {
@@ -14,15 +14,9 @@ fn a_restore_goes_on_without_its_orchestrator_and_is_attached_to() {
     let lost_at = shop.lose_region().to_string();
 
     let run = shop.begin(&shop.failover(&lost_at, &["--approve", "go"]));
-    // By its arguments, because the backup was read to its end by a `pg_restore` before. It is held where it is, so
-    // that all that follows happens in the middle of it, on any machine.
-    let held = shop.inside(
-        "end=$(($(date +%s) + 80))
-         until pids=$(pgrep -f '^[^ ]*pg_restore --exit-on-error'); do
-           [ $(date +%s) -lt $end ] || exit 1; sleep 0.02
-         done
-         kill -STOP $pids && echo $pids",
-    );
+    // Held where it is, so that all that follows happens in the middle of it, on any machine.
+    shop.wait_for_event("intent", "restore-db");
+    let held = shop.inside(HOLD_PG_RESTORE);
     let first = held.split_whitespace().next().unwrap_or_default();
     let orchestrator = shop.orchestrator();
     // One process is seen to outlive the other.

@@ -149,6 +149,14 @@ impl Drop for Working {
     }
 }
 
+/// Stops the `pg_restore` that writes, as soon as there is one in the world, and says its processes; in vain for a minute and a half it
+/// fails. It is known by its arguments, because the backup was read to its end by another one before.
+pub const HOLD_PG_RESTORE: &str = "n=0
+    until pids=$(pgrep -f '^[^ ]*pg_restore --exit-on-error'); do
+      n=$((n + 1)); [ $n -lt 3000 ] || exit 1; sleep 0.02
+    done
+    kill -STOP $pids && echo $pids";
+
 /// Asks until the answer is there; a deadline, not a measure.
 #[track_caller]
 pub fn wait_for<T>(mut ask: impl FnMut() -> Option<T>, what: impl FnOnce() -> String) -> T {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::failover::shop::{FINGERPRINT, Shop, wait_for};
+use crate::failover::shop::{FINGERPRINT, HOLD_PG_RESTORE, Shop, wait_for};
 
 /// A minute without the provider's API, a store that goes away half way through a backup, a cable that is out for twenty
 /// seconds while the database is restored, a name server that is down when the names are to move.
@@ -56,15 +56,11 @@ fn outages_that_pass_are_waited_out_and_nothing_is_done_twice() {
     shop.wait_for_event("retry", "restore-db");
     shop.inside("for cable in $(ip -br link | sed -n 's/^\\(vps[0-9]*\\)@.*/\\1/p'); do tc qdisc del dev $cable root; done");
     // Held in the middle, on any machine.
-    shop.inside(
-        "(end=$(($(date +%s) + 80))
-          until pids=$(pgrep -f '^[^ ]*pg_restore --exit-on-error'); do
-            [ $(date +%s) -lt $end ] || exit 1; sleep 0.02
-          done
-          kill -STOP $pids && touch /run/held) > /dev/null 2>&1 &",
-    );
+    shop.inside(&format!(
+        "({HOLD_PG_RESTORE} && touch /run/held) > /dev/null 2>&1 &"
+    ));
     change("mend", &["api", "store"]);
-    shop.inside("for i in $(seq 800); do [ -e /run/held ] && exit 0; sleep 0.1; done; exit 1");
+    shop.inside("for i in $(seq 900); do [ -e /run/held ] && exit 0; sleep 0.1; done; exit 1");
     let db = shop
         .servers()
         .into_iter()

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::failover::shop::{FINGERPRINT, Shop};
+use crate::failover::shop::{FINGERPRINT, HOLD_PG_RESTORE, Shop};
 
 /// What stands in the new cluster.
 const DATABASES: &str = "cd / && runuser -u postgres -- psql -XAtq postgres -c 'select datname from pg_database where not datistemplate order by 1'";
@@ -33,13 +33,7 @@ fn a_wrong_key_and_a_host_that_dies_in_the_restore_lose_nothing() {
 
     // The host loses its power in the middle of the restore, and comes back.
     let run = shop.begin(&["resume", "last"]);
-    shop.inside(
-        "end=$(($(date +%s) + 80))
-         until pids=$(pgrep -f '^[^ ]*pg_restore --exit-on-error'); do
-           [ $(date +%s) -lt $end ] || exit 1; sleep 0.02
-         done
-         kill -STOP $pids",
-    );
+    shop.inside(HOLD_PG_RESTORE);
     let db = shop
         .servers()
         .into_iter()

@@ -174,10 +174,13 @@ fn a_tree_that_is_extracted_goes_on_without_its_orchestrator() {
         "tar -C /root/made --format=posix --numeric-owner -S -cf - . | zstd -q",
     );
     let going = shop.begin(&plan, &[]);
-    // Looked for on its own host and without a pause: it is at work for a moment only.
+    // The folder comes a moment before tar does. Then it is looked for without a pause: it is at work for a moment only.
     let held = shop.on(
         WEB,
-        "end=$(($(date +%s) + 80))
+        "end=$(($(date +%s) + 80)); n=0
+         until [ -e /srv/shop/media.dr-*/tree ]; do
+           n=$((n + 1)); [ $n -lt 8000 ] || exit 1; sleep 0.01
+         done
          until pid=$(pgrep -f '^tar --extract'); do
            [ $(date +%s) -lt $end ] || exit 1
          done
