@@ -72,7 +72,8 @@ fn quoted(name: &str) -> String {
 }
 
 impl Restoration {
-    /// Looks at jobs and databases. A host that cannot be reached is a failure; a server that does not answer is [`Stand::CannotTell`].
+    /// Looks at jobs and databases. A host that cannot be reached is a failure, and so is a server that is just starting, which passes; one that
+    /// does not answer is [`Stand::CannotTell`].
     pub async fn observe(&self) -> Result<Seen, Failure> {
         let nothing = |stand| Seen {
             stand,

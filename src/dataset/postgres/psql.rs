@@ -11,6 +11,9 @@ use crate::transport::{Script, Transport};
 /// What stands for NULL in psql's answer: no database returns it by chance (SYMBOL FOR NULL twice).
 const NULL: &str = "\u{2400}\u{2400}";
 
+/// The script's status when the server is there and lets nobody in yet (`EX_TEMPFAIL`).
+const STARTS: i32 = 75;
+
 /// A query of a person is handed to the server as a text and opened there as a cursor, in a transaction that only reads. So psql
 /// finds no command of its own in it, a second statement is refused, and so is all that gives no rows: `COPY`, `SET`,
 /// definitions. What a function that somebody calls does on its own is not held back beyond that.
@@ -26,6 +29,12 @@ DR_END_OF_QUERY
 then :; else
   # 2 is psql's word for a connection that failed, 3 for a statement that did.
   dr_psql_status=$?
+  # A server that starts refuses everybody until its data agrees with itself, in whatever language: 1 is pg_isready's word for that.
+  if [ "$dr_psql_status" = 2 ]; then
+    dr_ready=0
+    pg_isready -q -d postgres || dr_ready=$?
+    if [ "$dr_ready" = 1 ]; then exit 75; fi
+  fi
   exit "$dr_psql_status"
 fi
 "#;
@@ -82,6 +91,7 @@ impl Psql {
             let said = answer.said();
             let reason = match answer.status {
                 2 => Reason::Unreachable,
+                STARTS => Reason::Busy,
                 _ if said.contains("statement timeout") => Reason::Timeout,
                 _ => Reason::ExitCode,
             };

@@ -96,18 +96,25 @@ impl Cluster {
                 .output()
                 .unwrap(),
         );
-        let log = folder.path().join("log");
+        let cluster = Self {
+            host: this_machine(folder.path()),
+            folder,
+        };
+        cluster.launch("");
+        cluster
+    }
+
+    fn launch(&self, more: &str) {
+        let log = self.folder.path().join("log");
         let options = format!(
-            "-c listen_addresses='' -c unix_socket_directories={} -c fsync=off -c max_prepared_transactions=2",
-            folder.path().display()
+            "-c listen_addresses='' -c unix_socket_directories={} -c fsync=off -c max_prepared_transactions=2 {more}",
+            self.folder.path().display()
         );
-        let started = as_postgres(&format!("{BIN}/pg_ctl"))
-            .args(["start", "-w", "-t", "60", "-D"])
-            .arg(&data)
-            .arg("-l")
+        let started = self
+            .control("start")
+            .args(["-t", "60", "-l"])
             .arg(&log)
             .args(["-o", &options])
-            .current_dir("/")
             .stdout(Stdio::null())
             .status()
             .unwrap();
@@ -116,10 +123,26 @@ impl Cluster {
             "{}",
             std::fs::read_to_string(&log).unwrap_or_default()
         );
-        Self {
-            host: this_machine(folder.path()),
-            folder,
-        }
+    }
+
+    fn control(&self, verb: &str) -> Command {
+        let mut command = as_postgres(&format!("{BIN}/pg_ctl"));
+        command
+            .args([verb, "-w", "-D"])
+            .arg(self.folder.path().join("data"))
+            .current_dir("/");
+        command
+    }
+
+    /// From now on the server lets nobody in, as it does while it starts: a standby that answers nobody.
+    pub fn let_nobody_in(&self) {
+        good(
+            "stop",
+            self.control("stop").args(["-m", "fast"]).output().unwrap(),
+        );
+        let signal = self.folder.path().join("data/standby.signal");
+        good("touch", as_postgres("touch").arg(&signal).output().unwrap());
+        self.launch("-c hot_standby=off");
     }
 
     pub fn socket(&self) -> &Path {

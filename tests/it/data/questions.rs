@@ -1,5 +1,8 @@
 //! What is asked of a database changes nothing, whatever the question says: previews, drills and `check` ask it too.
 
+use dr_plan::dataset::Stand;
+use dr_plan::kind::Reason;
+
 use super::cluster::Cluster;
 use super::roundtrip::SOON;
 
@@ -59,4 +62,18 @@ async fn a_question_changes_nothing_whatever_it_says() {
         words.contains("relation \"ordres\" does not exist"),
         "{words}"
     );
+}
+
+/// After a loss of power it is there again before it answers: that passes, and decides nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_starting_is_asked_again_and_not_judged() {
+    let cluster = Cluster::start();
+    let restoration = cluster.fresh(cluster.spec(), "starting");
+    assert_eq!(restoration.observe().await.unwrap().stand, Stand::Absent);
+    cluster.let_nobody_in();
+    let asked = restoration.psql().value("postgres", "select 1", SOON).await;
+    for failure in [asked.unwrap_err(), restoration.observe().await.unwrap_err()] {
+        assert_eq!(failure.reason, Reason::Busy, "{failure:?}");
+        assert!(failure.reason.passes());
+    }
 }
