@@ -99,15 +99,14 @@ dr_look() {
   read -r dr_then dr_since <"$dr_dir/started"
   dr_boot
   if [ "$dr_then" != "$dr_boot_id" ]; then echo died boot; return; fi
-  dr_uptime
-  if ! dr_free "$dr_dir/keeper"; then echo running $((dr_now - dr_since)); return; fi
+  if ! dr_free "$dr_dir/keeper"; then dr_since_start; return; fi
   # The keeper is gone. It may have written the end just now; or its children work on without it.
   if dr_exited; then return; fi
   if dr_free "$dr_dir/lock"; then
     if dr_exited; then return; fi
     echo died killed
   elif [ -n "$(dr_members)" ]; then
-    echo running $((dr_now - dr_since))
+    dr_since_start
   elif dr_exited; then
     return
   else

@@ -149,13 +149,29 @@ impl Drop for Working {
     }
 }
 
-/// Stops the `pg_restore` that writes, as soon as there is one in the world, and says its processes; in vain for a minute and a half it
+/// Stops the `pg_restore` that writes, as soon as there is one in the world, and says its processes; after more than a minute in vain it
 /// fails. It is known by its arguments, because the backup was read to its end by another one before.
 pub const HOLD_PG_RESTORE: &str = "n=0
     until pids=$(pgrep -f '^[^ ]*pg_restore --exit-on-error'); do
       n=$((n + 1)); [ $n -lt 3000 ] || exit 1; sleep 0.02
     done
     kill -STOP $pids && echo $pids";
+
+/// Judges only when there is more to judge than the last time.
+pub fn as_it_grows<T>(
+    length: impl Fn() -> u64,
+    mut judge: impl FnMut() -> Option<T>,
+) -> impl FnMut() -> Option<T> {
+    let mut judged = 0;
+    move || {
+        let length = length();
+        if length == judged {
+            return None;
+        }
+        judged = length;
+        judge()
+    }
+}
 
 /// Asks until the answer is there; a deadline, not a measure.
 #[track_caller]
@@ -492,43 +508,26 @@ impl Shop {
 
     #[track_caller]
     pub fn wait_for_event(&self, event: &str, step: &str) {
-        let mut judged = 0;
-        wait_for(
-            || {
-                // The folder of the run comes a moment after the process.
-                let recorded = self.recorded();
-                if recorded == judged {
-                    return None;
-                }
-                judged = recorded;
-                self.has_event(event, step).then_some(())
-            },
-            || format!("`{event}` of `{step}`\n{}", self.story()),
-        );
+        let come = || self.has_event(event, step).then_some(());
+        wait_for(as_it_grows(|| self.recorded(), come), || {
+            format!("`{event}` of `{step}`\n{}", self.story())
+        });
     }
 
     /// Waits until `status` shows all these words, and gives what it shows. It is asked again only when a run has recorded more.
     #[track_caller]
     pub fn wait_for_status(&self, words: &[&str]) -> String {
-        let mut judged = 0;
-        wait_for(
-            || {
-                let recorded = self.recorded();
-                if recorded == judged {
-                    return None;
-                }
-                judged = recorded;
-                let status = self.do_it(&["status", "last"]).out;
-                words
-                    .iter()
-                    .all(|words| status.contains(words))
-                    .then_some(status)
-            },
-            || format!("{words:?}\n{}", self.story()),
-        )
+        let shown = || {
+            let status = self.do_it(&["status", "last"]).out;
+            let mut words = words.iter();
+            words.all(|words| status.contains(words)).then_some(status)
+        };
+        wait_for(as_it_grows(|| self.recorded(), shown), || {
+            format!("{words:?}\n{}", self.story())
+        })
     }
 
-    /// How many bytes all runs have recorded.
+    /// How many bytes all runs have recorded; none before the first has its folder, a moment after its process.
     fn recorded(&self) -> u64 {
         let runs = fs::read_dir(self.path("state/dr-plan/runs"));
         let journals = runs.into_iter().flatten().flatten();

@@ -60,7 +60,7 @@ fn outages_that_pass_are_waited_out_and_nothing_is_done_twice() {
         "({HOLD_PG_RESTORE} && touch /run/held) > /dev/null 2>&1 &"
     ));
     change("mend", &["api", "store"]);
-    shop.inside("for i in $(seq 900); do [ -e /run/held ] && exit 0; sleep 0.1; done; exit 1");
+    shop.inside("for i in $(seq 800); do [ -e /run/held ] && exit 0; sleep 0.1; done; exit 1");
     let db = shop
         .servers()
         .into_iter()

@@ -12,6 +12,8 @@ use dr_plan::sandbox::machines::Machine;
 use dr_plan::sandbox::world::{Contents, Folders, World};
 use serde_json::Value;
 
+use crate::failover::shop::as_it_grows;
+
 /// One world of this kind at a time: each fills a small machine's processors.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -347,16 +349,10 @@ impl Going {
     /// Waits for an event of the journal.
     pub fn until(&self, shop: &Shop, what: &str, found: impl Fn(&Value) -> bool) {
         let folder = self.folder(shop);
-        let mut judged = 0;
-        wait_for(what, || {
-            // It is read again only when it has grown.
-            let length = fs::metadata(folder.join("journal.jsonl")).map_or(0, |file| file.len());
-            if length == judged {
-                return None;
-            }
-            judged = length;
-            journal(&folder).iter().any(&found).then_some(())
-        });
+        let length =
+            || fs::metadata(folder.join("journal.jsonl")).map_or(0, |journal| journal.len());
+        let come = || journal(&folder).iter().any(&found).then_some(());
+        wait_for(what, as_it_grows(length, come));
     }
 
     pub fn ended(self, shop: &Shop) -> Ran {

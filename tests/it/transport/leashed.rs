@@ -143,7 +143,7 @@ async fn a_leashed_script_ends_at_its_deadline_and_when_nobody_waits() {
         // The time to connect counts too, and the script must have begun before its end.
         assert!(host.leashed(&Script::new(":"), SOON).await.unwrap().ok());
         let error = host
-            .leashed(&script, Duration::from_secs(2))
+            .leashed(&script, Duration::from_secs(1))
             .await
             .unwrap_err();
         assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
