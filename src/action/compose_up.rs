@@ -215,7 +215,7 @@ impl ComposeUp {
     }
 
     async fn ask(&self, cx: &Context, text: &str) -> Result<Sight, Failure> {
-        let script = self.script(cx, text);
+        let script = self.script(cx, text).ours();
         let host = cx.host(&self.host)?;
         let answer = host.leashed(&script, Duration::from_secs(60)).await?;
         if !answer.ok() {

@@ -312,7 +312,7 @@ pub(super) async fn verify(
     if !rules.is_some_and(|rules| counted(&rules, Some(&loaded)).closed) {
         return Err(open_now(name));
     }
-    let asks = Script::new(ENABLED);
+    let asks = Script::new(ENABLED).ours();
     if !host.leashed(&asks, Duration::from_secs(30)).await?.ok() {
         let words = format!("{name} would be open after a reboot: its unit is not enabled");
         return Err(Failure::new(Reason::Verify, words));
@@ -343,7 +343,7 @@ pub async fn dropped(host: &dyn Transport, loaded: Option<&str>) -> Result<Dropp
 /// The table as nft shows it; none if there is none.
 async fn show(host: &dyn Transport) -> Result<Option<Value>, Failure> {
     let answer = host
-        .leashed(&Script::new(SHOW), Duration::from_secs(30))
+        .leashed(&Script::new(SHOW).ours(), Duration::from_secs(30))
         .await?;
     if !answer.ok() {
         return match answer.stderr.contains("No such file or directory") {

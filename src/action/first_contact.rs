@@ -83,7 +83,7 @@ pub(super) async fn wait_for_ssh(cx: &Context, name: &str) -> Result<(), Failure
     let mut wait = FIRST_PAUSE;
     loop {
         let error = match host
-            .leashed(&Script::new("true"), Duration::from_secs(15))
+            .leashed(&Script::new("true").ours(), Duration::from_secs(15))
             .await
         {
             Ok(answer) if answer.ok() => return Ok(()),
@@ -134,7 +134,7 @@ pub(super) async fn wait_for_first_boot(cx: &Context, name: &str) -> Result<(), 
     let host = cx.host(name)?;
     loop {
         let answer = match host
-            .leashed(&Script::new(FIRST_BOOT), Duration::from_secs(90))
+            .leashed(&Script::new(FIRST_BOOT).ours(), Duration::from_secs(90))
             .await
         {
             Ok(answer) => answer,
@@ -234,7 +234,7 @@ pub(super) async fn rotate_host_key(cx: &Context, name: &str) -> Result<String, 
             )
             .await?;
             let answer = host
-                .leashed(&Script::new(SHOW_KEY), Duration::from_secs(30))
+                .leashed(&Script::new(SHOW_KEY).ours(), Duration::from_secs(30))
                 .await?;
             let own = answer.stdout.trim().to_string();
             if !answer.ok() || !own.starts_with("ssh-ed25519 ") {
@@ -263,7 +263,7 @@ pub(super) async fn rotate_host_key(cx: &Context, name: &str) -> Result<String, 
 pub(super) async fn greet(cx: &Context, name: &str) -> Result<String, Failure> {
     let host = cx.host(name)?;
     let answer = host
-        .leashed(&Script::new("uname -nr"), Duration::from_secs(30))
+        .leashed(&Script::new("uname -nr").ours(), Duration::from_secs(30))
         .await?;
     if answer.ok() {
         Ok(format!("answers as {}", answer.stdout.trim()))
@@ -288,7 +288,7 @@ pub(super) async fn prove_dead(
     };
     let host = cx.services.hosts.apart(&only_old)?;
     let came = host
-        .leashed(&Script::new("true"), Duration::from_secs(15))
+        .leashed(&Script::new("true").ours(), Duration::from_secs(15))
         .await;
     host.disconnect().await;
     match came {

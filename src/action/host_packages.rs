@@ -295,6 +295,7 @@ impl HostPackages {
         let names: Vec<&str> = self.wanted().iter().map(|wanted| wanted.name).collect();
         let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
         let script = Script::new(LOOK)
+            .ours()
             .value("NAMES", names.join(" "))
             .value("FILES", paths.join(" "));
         let answer = cx

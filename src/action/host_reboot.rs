@@ -67,7 +67,7 @@ struct Boot {
 impl HostReboot {
     async fn boot(&self, host: &dyn Transport) -> Result<Boot, Failure> {
         let answer = match host
-            .leashed(&Script::new(LOOK), Duration::from_secs(15))
+            .leashed(&Script::new(LOOK).ours(), Duration::from_secs(15))
             .await
         {
             Ok(answer) => answer,

@@ -109,7 +109,7 @@ pub(super) fn is_unit(name: &str) -> bool {
 impl HostService {
     /// Active and enabled, in systemd's words.
     async fn state(&self, cx: &Context) -> Result<(String, String), Failure> {
-        let script = Script::new(LOOK).value("UNIT", &self.service);
+        let script = Script::new(LOOK).ours().value("UNIT", &self.service);
         let answer = cx
             .host(&self.host)?
             .leashed(&script, Duration::from_secs(60))

@@ -133,7 +133,10 @@ impl Look for HostWait {
 
     async fn look(&self, cx: &Context) -> Result<Verified, Failure> {
         let (what, value) = self.asked();
-        let script = Script::new(LOOK).value("WHAT", what).value("VALUE", value);
+        let script = Script::new(LOOK)
+            .ours()
+            .value("WHAT", what)
+            .value("VALUE", value);
         let host = cx.host(&self.host)?;
         let answer = match host.leashed(&script, Duration::from_secs(60)).await {
             Ok(answer) => answer,

@@ -196,7 +196,7 @@ const ASKING: Duration = Duration::from_secs(60);
 impl PlacedFile {
     /// What stood there before.
     async fn before(&self, cx: &Context) -> Result<String, Failure> {
-        let script = Script::new(KEPT).value("KEEP", Self::keep(cx));
+        let script = Script::new(KEPT).ours().value("KEEP", Self::keep(cx));
         self.asked(cx, &script).await
     }
 
@@ -237,7 +237,7 @@ impl PlacedFile {
     /// What differs; `None` when all is as wanted, and the look's first word.
     async fn differs(&self, cx: &Context) -> Result<(String, Option<String>), Failure> {
         let bytes = self.content.bytes(cx)?;
-        let said = self.asked(cx, &self.script(LOOK, cx)).await?;
+        let said = self.asked(cx, &self.script(LOOK, cx).ours()).await?;
         let mut lines = said.lines();
         let first = lines.next().unwrap_or_default().to_string();
         if first == "absent" || first == "other" {

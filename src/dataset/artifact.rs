@@ -120,6 +120,7 @@ pub async fn deliver(
         Fetch::Stream => {
             let label = format!("{}:{path}", store.name());
             let script = Script::new(PREPARE)
+                .ours()
                 .value("FOLDER", folder.unwrap_or(""))
                 .value("TAG", tag(&format!("{label} {bytes}")))
                 .run_as(run_as);

@@ -17,7 +17,10 @@ done | awk '{ sum += $1 } END { if (NR) printf "%.0f\n", sum }'
 
 /// Bytes below a path of the host; none when there is nothing.
 pub(super) async fn kept_bytes(host: &dyn Transport, path: &str) -> Result<Option<u64>, Failure> {
-    let script = Script::new(SIZE).value("KEPT", path).run_as(Some("root"));
+    let script = Script::new(SIZE)
+        .ours()
+        .value("KEPT", path)
+        .run_as(Some("root"));
     let answer = host.leashed(&script, PATIENCE).await?;
     if !answer.ok() {
         let words = format!("looking at {path} on `{}`: {}", host.host(), answer.said());

@@ -6,7 +6,7 @@ dr_alone() {
   exec 7>"$dr_state/lock"
   flock -w 10 7 || dr_fail busy "another job of this step is at work (it holds $dr_state/lock)"
 }
-dr_words_of_mark() { head -n 1 "$dr_state/mark" 2>/dev/null || :; }
+dr_words_of_mark() { dr_line=''; { IFS= read -r dr_line <"$dr_state/mark"; } 2>/dev/null || :; printf '%s\n' "$dr_line"; }
 # One chain: where nothing ends a script by itself, half a mark must not take the place of a whole one.
 dr_mark() {
   printf '%s state=%s\n' "$DR_MARK" "$1" >"$dr_state/mark.new" &&

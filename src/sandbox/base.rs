@@ -264,7 +264,7 @@ fn login_server(etc: &Path) -> Result<(), BaseError> {
 }
 
 /// systemd's user database and login sessions are not there to be asked: a login would only wait
-/// for them.
+/// for them. And nobody reads the message of the day, for which Debian starts five programs at each login.
 fn quicken_logins(etc: &Path) -> Result<(), BaseError> {
     let nsswitch = etc.join("nsswitch.conf");
     if let Ok(text) = fs::read_to_string(&nsswitch) {
@@ -284,14 +284,19 @@ fn quicken_logins(etc: &Path) -> Result<(), BaseError> {
             .collect();
         fs::write(&nsswitch, kept).map_err(at("writing", &nsswitch))?;
     }
-    let sessions = etc.join("pam.d/common-session");
-    if let Ok(text) = fs::read_to_string(&sessions) {
-        let kept: String = text
-            .lines()
-            .filter(|line| !line.contains("pam_systemd"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        fs::write(&sessions, kept).map_err(at("writing", &sessions))?;
+    for (service, module) in [
+        ("pam.d/common-session", "pam_systemd"),
+        ("pam.d/sshd", "pam_motd"),
+    ] {
+        let path = etc.join(service);
+        if let Ok(text) = fs::read_to_string(&path) {
+            let kept: String = text
+                .lines()
+                .filter(|line| !line.contains(module))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            fs::write(&path, kept).map_err(at("writing", &path))?;
+        }
     }
     Ok(())
 }

@@ -121,10 +121,21 @@ pub fn plug(cable: &str, region: usize, mac: &str, pid: u32) -> Result<(), Netwo
 /// Takes a cable away; one that is gone already is no error.
 pub fn unplug(cable: &str) -> Result<(), NetworkError> {
     match ip(&format!("unplug {cable}"), &[format!("link del {cable}")]) {
-        // The kernel takes both ends away soon after the last process of the machine.
-        Err(NetworkError::Refused { why, .. }) if why.contains("Cannot find device") => Ok(()),
-        other => other,
+        // The kernel takes both ends away soon after the last process of the machine: before `ip` looks for the
+        // cable, or between its look and its order, and it has other words for each. Whether it is there decides.
+        Err(refused) if plugged(cable).unwrap_or(true) => Err(refused),
+        _ => Ok(()),
     }
+}
+
+/// Whether there is an interface of this name in the network namespace of this thread.
+fn plugged(interface: &str) -> std::io::Result<bool> {
+    let interfaces = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+    // proc_net(5): two lines of headings, then `NAME: figures` for each interface.
+    Ok(interfaces
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .any(|(name, _)| name.trim() == interface))
 }
 
 pub fn set_up(interface: &str, up: bool) -> Result<(), NetworkError> {

@@ -41,7 +41,11 @@ impl<O: Opener> Pool<O> {
             .constant(AS)
             .constant(LEASH);
         let request = Request {
-            mode: Mode::Relayed,
+            mode: if script.ours {
+                Mode::Direct
+            } else {
+                Mode::Relayed
+            },
             text,
             input: &[],
         };

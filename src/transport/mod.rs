@@ -49,6 +49,9 @@ pub struct Script {
     /// The user to run as; `None` is the login user. Needs `setpriv` (util-linux) on the host where the login user
     /// is root, and `sudo -n` where it is not.
     pub run_as: Option<String>,
+    /// The text is this program's own, and whatever it starts ends with it. The outputs of any other leashed script are relayed on the
+    /// host: what a person's text leaves behind could hold them open and write into the answer to a later question.
+    pub ours: bool,
 }
 
 impl Script {
@@ -71,6 +74,13 @@ impl Script {
     #[must_use]
     pub fn secret(mut self, name: &str, value: Secret) -> Self {
         self.secrets.push((name.to_string(), value));
+        self
+    }
+
+    /// Says that the text is this program's own and leaves nobody behind: see [`Script::ours`].
+    #[must_use]
+    pub fn ours(mut self) -> Self {
+        self.ours = true;
         self
     }
 

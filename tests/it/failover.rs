@@ -11,7 +11,6 @@ mod previewed;
 mod readiness;
 mod reaped;
 mod refused;
-mod restoring;
 pub mod shop;
 mod signals;
 mod undone;

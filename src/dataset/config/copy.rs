@@ -60,6 +60,7 @@ impl InPlace {
             name: files.join(", "),
             files: files.to_vec(),
             find: Script::new("dr_root=''")
+                .ours()
                 .value("FILES", files.join("\n"))
                 .run_as(Some("root")),
             inspect: THERE.to_string(),

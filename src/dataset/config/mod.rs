@@ -110,7 +110,7 @@ impl Restoration {
 
     /// A script with everything that all parts need. It runs as root: nobody else can give files away.
     fn script(&self, text: &str) -> Script {
-        let script = Script::new(format!("{PRELUDE}\n{STATE}\n{PREPARE}\n{text}"));
+        let script = Script::new(format!("{PRELUDE}\n{STATE}\n{PREPARE}\n{text}")).ours();
         self.jobs
             .told(script, self.spec.replace)
             .value("FILES", self.spec.files.join("\n"))

@@ -42,6 +42,7 @@ impl Tree {
             transport,
             name: path.to_string(),
             find: Script::new("dr_tree=$DR_PATH")
+                .ours()
                 .value("PATH", path)
                 .run_as(Some("root")),
         }

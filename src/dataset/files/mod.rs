@@ -98,7 +98,7 @@ impl Restoration {
     /// A script with everything that all parts need. It runs as root: nobody else can give files away.
     fn script(&self, text: &str) -> Script {
         let spec = &self.spec;
-        let script = Script::new(format!("{PRELUDE}\n{STATE}\n{PREPARE}\n{text}"));
+        let script = Script::new(format!("{PRELUDE}\n{STATE}\n{PREPARE}\n{text}")).ours();
         self.jobs
             .told(script, spec.replace)
             .value("PATH", &spec.path)

@@ -198,6 +198,7 @@ impl Restoration {
     fn script(&self, text: &str) -> Script {
         let site = &self.spec.site;
         Script::new(format!("{}\n{PREPARE}\n{text}", crate::codec::PRELUDE))
+            .ours()
             .value("DATABASE", &self.names.live)
             .value("STAGED", &self.names.staged)
             .value("KEPT", &self.names.kept)

@@ -1,5 +1,10 @@
 # The clients of the server's version, none of the host's PG* settings.
-for dr_one in $(env | sed -n 's/^\(PG[A-Z]*\)=.*/\1/p'); do unset "$dr_one"; done
+set -f
+for dr_one in $(export -p); do
+  # A value may have words that look like names.
+  case "$dr_one" in PG*=*) dr_one=${dr_one%%=*}; case "$dr_one" in *[!A-Z_]*) ;; *) unset "$dr_one" ;; esac ;; esac
+done
+set +f
 PATH=/usr/lib/postgresql/$DR_VERSION/bin:/usr/pgsql-$DR_VERSION/bin:$PATH
 PGAPPNAME=dr-plan PGPASSFILE=/dev/null/none PGSERVICEFILE=/dev/null/none PGPORT=$DR_PORT PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8
 PGOPTIONS='-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off'

@@ -69,10 +69,11 @@ impl Psql {
             crate::codec::PRELUDE,
             super::PREPARE
         ))
+        .ours()
         .value("VERSION", self.version.to_string())
         .value("SOCKET", self.site.socket.clone().unwrap_or_default())
         .value("PORT", self.site.port.to_string())
-        .value("FOLDER", "")
+        .value("FOLDER", "/nonexistent")
         .value("RUN", "")
         .value("STEP", "")
         .value("MILLISECONDS", deadline.as_millis().max(1).to_string())

@@ -139,6 +139,7 @@ impl Client {
     pub(super) fn script(&self, text: &str) -> Script {
         let site = &self.site;
         let script = Script::new(text)
+            .ours()
             .value("SERVICE", &site.service)
             .value("ADDRESS", &site.address)
             .value("PORT", site.port.to_string())

@@ -2,10 +2,19 @@
 # argument and an environment can be read by others.
 unset REDISCLI_AUTH
 dr_state=${DR_FOLDER:-/var/lib/dr-plan/$DR_RUN/$DR_STEP.data}
+dr_lf='
+'
 dr_cli() {
   if [ -n "$DR_SOCKET" ]; then redis-cli -s "$DR_SOCKET" "$@"; else redis-cli -h "$DR_ADDRESS" -p "$DR_PORT" "$@"; fi
 }
-dr_quoted() { printf '%s' "$1" | sed 's/[\\"]/\\&/g'; }
+dr_quoted() {
+  case "$1" in
+    *[\\\"]*) printf '%s' "$1" | sed 's/[\\"]/\\&/g' ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+# dr_first TEXT: its first line.
+dr_first() { printf '%s\n' "${1%%"$dr_lf"*}"; }
 # dr_redis [OPTION...]: commands on standard input, their answers on standard output. Status 1, with what was said, when the server
 # does not answer or lets nobody in: redis-cli ends with 0 then.
 dr_redis() {
@@ -30,26 +39,36 @@ dr_redis() {
   fi
   case "$dr_reply" in
     'Could not connect'* | Error:* | NOAUTH* | '(error) NOAUTH'* | WRONGPASS* | NOPERM* | '(error) NOPERM'*)
-      printf '%s\n' "$dr_reply" | head -n 1
+      dr_first "$dr_reply"
       return 1 ;;
   esac
   if [ -n "$dr_reply" ]; then printf '%s\n' "$dr_reply"; fi
 }
-# dr_field NAME: a line of what INFO said.
-dr_field() { printf '%s\n' "$dr_info" | tr -d '\r' | sed -n "s/^$1://p" | head -n 1; }
+# dr_field NAME: a line of what INFO said; nothing where it did not say it. A dozen of them are asked for each time: no program is
+# started for one.
+dr_field() {
+  set -f
+  IFS=$dr_lf
+  for dr_line in $dr_info; do
+    # A line of INFO ends with a carriage return.
+    case "$dr_line" in "$1:"*) dr_line=${dr_line#"$1:"}; printf '%s\n' "${dr_line%[[:cntrl:]]}"; break ;; esac
+  done
+  unset IFS
+  set +f
+}
 # Keys of all databases, and those that never run out.
 dr_count() {
-  printf '%s\n' "$dr_info" | tr -d '\r' | awk -F '[=,]' '/^db[0-9]+:keys=/ { keys += $2; stay += $2 - $4 } END { print keys + 0, stay + 0 }'
+  printf '%s\n' "$dr_info" | awk -F '[=,]' '/^db[0-9]+:keys=/ { keys += $2; stay += $2 - $4 } END { print keys + 0, stay + 0 }'
 }
 dr_setting() {
   dr_one=$(printf 'CONFIG GET %s\n' "$1" | dr_redis) || return 1
-  printf '%s\n' "$dr_one" | sed -n 2p
+  case "$dr_one" in *"$dr_lf"*) dr_first "${dr_one#*"$dr_lf"}" ;; esac
 }
 # dr_server: what the server says of itself. Status 1, and why in dr_why.
 dr_server() {
   dr_info=$(printf 'INFO everything\n' | dr_redis) || { dr_why=$dr_info; return 1; }
   dr_version=$(dr_field redis_version)
-  if [ -z "$dr_version" ]; then dr_why="INFO was answered with: $(printf '%s' "$dr_info" | head -n 1)"; return 1; fi
+  if [ -z "$dr_version" ]; then dr_why="INFO was answered with: $(dr_first "$dr_info")"; return 1; fi
   dr_pid=$(dr_field process_id)
   dr_keys=$(dr_count)
   dr_keys=${dr_keys%% *}
@@ -67,7 +86,12 @@ dr_remember() {
   printf '%s\n' "dir $dr_dir" "appenddir $dr_appenddir" "appendfile $dr_appendfile" "dump $dr_dbfilename" >"$dr_state/settings.new"
   mv -f -- "$dr_state/settings.new" "$dr_state/settings"
 }
-dr_remembered() { sed -n "s/^$1 //p" "$dr_state/$2" 2>/dev/null | head -n 1; }
+# dr_remembered NAME FILE: what stands behind the name there.
+dr_remembered() {
+  while IFS= read -r dr_line; do
+    case "$dr_line" in "$1 "*) printf '%s\n' "${dr_line#"$1 "}"; return 0 ;; esac
+  done 2>/dev/null <"$dr_state/$2" || :
+}
 dr_recall() {
   dr_dir=$(dr_remembered dir settings)
   dr_appenddir=$(dr_remembered appenddir settings)
@@ -76,7 +100,8 @@ dr_recall() {
   if [ -z "$dr_dir" ] || [ -z "$dr_appenddir" ]; then return 1; fi
   dr_places
 }
-dr_words_of_mark() { head -n 1 "$1" 2>/dev/null || :; }
+# dr_words_of_mark FILE: its first line; nothing where there is none.
+dr_words_of_mark() { dr_line=''; { IFS= read -r dr_line <"$1"; } 2>/dev/null || :; printf '%s\n' "$dr_line"; }
 # dr_mark STATE: what stands in the work folder, and whose it is.
 dr_mark() {
   # One chain: where nothing ends a script by itself, half a mark must not take the place of a whole one.

@@ -14,5 +14,5 @@ systemctl restart nginx.service
 systemctl restart cron.service
 # The database is set up at the same time as this: the shop is there when it says so itself.
 until curl --silent --fail --output /dev/null --header 'Host: shop.example' http://127.0.0.1/health; do
-  sleep 0.05
+  sleep 0.2
 done

@@ -14,8 +14,8 @@ dr_keep() {
   read -r dr_me dr_rest </proc/self/stat
   dr_late=''
   trap 'dr_late=1' USR1
-  if [ -n "$dr_user" ] && [ "$dr_user" != "$(id -un)" ]; then
-    if [ "$(id -u)" = 0 ]; then
+  if [ -n "$dr_user" ] && ! dr_is "$dr_user"; then
+    if dr_is_root; then
       dr_group=$(id -g "$dr_user") || dr_group=''
       set -- setpriv --reuid="$dr_user" --regid="$dr_group" --init-groups --reset-env
     else

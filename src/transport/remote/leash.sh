@@ -1,7 +1,7 @@
 # Runs $dr_script as long as somebody holds the other end of fd 3. Without a listener it is ended: first asked, after a
 # second made to. Nothing more is ever written to fd 3 during a leashed request, so any news from it means the end.
 unset dr_text
-if [ -n "$dr_user" ]; then
+if [ -n "$dr_user" ] && ! dr_is "$dr_user"; then
   ( dr_as "$dr_user" "$dr_script" ) 3<&- &
 else
   ( set -eu; eval "$dr_script" ) 3<&- &

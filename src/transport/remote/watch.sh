@@ -26,4 +26,4 @@ while :; do
   case $dr_pause in 0.01) dr_pause=0.03 ;; 0.03) dr_pause=0.1 ;; *) dr_pause=0.25 ;; esac
 done
 case $dr_state in running*) dr_since_start ;; *) echo "$dr_state" ;; esac
-if [ -e "$dr_dir/log" ]; then tail -c "+$((DR_FROM + 1))" "$dr_dir/log" | head -c 262144; fi
+if dr_more; then tail -c "+$((DR_FROM + 1))" "$dr_dir/log" | head -c 262144; fi

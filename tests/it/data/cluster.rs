@@ -1,6 +1,7 @@
 //! A PostgreSQL cluster of a test's own, on a unix socket only, gone with the test; and the shop that lives in it.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -64,6 +65,36 @@ pub fn through(command: &mut Command, input: &[u8]) -> Vec<u8> {
     good(&format!("{command:?}"), output)
 }
 
+/// An empty cluster. The first one is made and kept, the others are copies of it: initdb computes for longer than most tests.
+fn lay(data: &Path) {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = format!("{BIN}/initdb");
+    let of = std::fs::metadata(&program).unwrap();
+    let us = rustix::process::geteuid().as_raw();
+    let first = kept.join(format!("cluster-{us}-{}-{}", of.mtime(), of.len()));
+    let copy = |from: &Path, to: &Path| {
+        let command = Command::new("cp").arg("-a").args([from, to]).output();
+        good("cp", command.unwrap());
+    };
+    let lock = std::fs::File::create(kept.join("cluster.lock")).unwrap();
+    lock.lock().unwrap();
+    if first.exists() {
+        drop(lock);
+        return copy(&first, data);
+    }
+    let mut command = as_postgres(&program);
+    command
+        .args(["-N", "-A", "trust", "-U", "postgres", "--locale=C.UTF-8"])
+        .args(["-E", "UTF8", "-D"])
+        .arg(data)
+        .current_dir("/");
+    good("initdb", command.output().unwrap());
+    let part = kept.join("cluster.part");
+    let _ = std::fs::remove_dir_all(&part);
+    copy(data, &part);
+    std::fs::rename(&part, &first).unwrap();
+}
+
 impl Cluster {
     pub fn start() -> Self {
         let folder = tempfile::Builder::new()
@@ -77,25 +108,7 @@ impl Cluster {
             .unwrap();
         assert!(owned.success() || !rustix::process::geteuid().is_root());
         let data = folder.path().join("data");
-        good(
-            "initdb",
-            as_postgres(&format!("{BIN}/initdb"))
-                .args([
-                    "-N",
-                    "-A",
-                    "trust",
-                    "-U",
-                    "postgres",
-                    "--locale=C.UTF-8",
-                    "-E",
-                    "UTF8",
-                    "-D",
-                ])
-                .arg(&data)
-                .current_dir("/")
-                .output()
-                .unwrap(),
-        );
+        lay(&data);
         let cluster = Self {
             host: this_machine(folder.path()),
             folder,

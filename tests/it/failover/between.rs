@@ -13,8 +13,8 @@ fn of_before() -> Vec<(String, String)> {
 }
 
 #[test]
-fn an_undo_takes_back_what_its_person_saw_or_nothing() {
-    let shop = Shop::up("seen");
+fn what_was_shown_or_asked_for_is_judged_again_behind_the_lock() {
+    let shop = Shop::up("between");
     shop.order();
     shop.back_up(Timestamp::now(), false);
     let before = zone(&shop);
@@ -25,45 +25,24 @@ fn an_undo_takes_back_what_its_person_saw_or_nothing() {
     );
     shop.do_it(&words).ended(KILLED, &shop);
 
-    let mut undo = shop.begin_at_terminal(&["undo", "last"]);
-    undo.wait_for_words("type `yes`", &shop);
-    shop.do_it(&["resume", "last"]).ended(0, &shop).says("MET");
-    let (moved, servers) = (zone(&shop), shop.servers());
-    assert_ne!(moved, before);
-    undo.types("yes");
-    let refused = undo.wait().ended(3, &shop);
-    let refused = refused.says("has changed since").says("`dns`");
-    refused.says("dr-plan undo");
-    assert_eq!((zone(&shop), shop.servers()), (moved, servers));
-    assert!(shop.report()["back"].is_null());
-
-    shop.do_it(&["undo", "last", "--yes"]).ended(0, &shop);
-    assert_eq!((zone(&shop), names(&shop)), (before, of_before()));
-    // Nothing of it is left, and nothing keeps the next one from beginning.
-    let words = shop.failover(&lost_at, &["--inject", "crash:assess"]);
-    shop.do_it(&words).ended(KILLED, &shop);
-}
-
-#[test]
-fn an_undo_without_a_question_takes_back_what_stands_behind_the_lock() {
-    let shop = Shop::up("stands");
-    shop.order();
-    shop.back_up(Timestamp::now(), false);
-    let before = zone(&shop);
-    let lost_at = Timestamp::now().to_string();
-    let words = shop.failover(
-        &lost_at,
-        &["--approve", "go", "--inject", "crash:restore-db"],
-    );
-    shop.do_it(&words).ended(KILLED, &shop);
-
+    // While one person reads what an undo would do, and another one's undo waits for the lock, the run comes to its end.
+    let mut shown = shop.begin_at_terminal_beside(&["undo", "last"]);
+    shown.wait_for_words("type `yes`", &shop);
     let door = shop.shut_door();
     let undo = shop.begin(&["undo", "last", "--yes"]);
     shop.wait_for_somebody_at(&door);
     shop.do_beside(&["resume", "last"])
         .ended(0, &shop)
         .says("MET");
-    assert_ne!(zone(&shop), before);
+    let (moved, servers) = (zone(&shop), shop.servers());
+    assert_ne!(moved, before);
+    shown.types("yes");
+    let refused = shown.wait().ended(3, &shop);
+    let refused = refused.says("has changed since").says("`dns`");
+    refused.says("dr-plan undo");
+    assert_eq!((zone(&shop), shop.servers()), (moved, servers));
+    assert!(shop.report()["back"].is_null());
+    // Who agreed to whatever there is takes back all of it, and nothing keeps the next run from beginning.
     drop(door);
     undo.wait()
         .ended(0, &shop)

@@ -68,8 +68,14 @@ fn came(shop: &Shop) -> Vec<String> {
 }
 
 #[test]
-fn nothing_leaves_a_server_of_a_drill_but_to_where_it_may() {
+fn servers_of_a_drill_are_closed_and_stay_closed() {
     let shop = Shop::up("closed");
+    nothing_leaves_but_to_where_it_may(&shop);
+    a_drill_whose_servers_were_opened_is_not_met(&shop);
+    a_server_that_would_be_open_after_a_reboot_is_closed_again(&shop);
+}
+
+fn nothing_leaves_but_to_where_it_may(shop: &Shop) {
     fs::write(shop.path("listener.pl"), LISTENER).unwrap();
     let script = shop.path("listener.pl").to_string_lossy().into_owned();
     let words = [
@@ -82,18 +88,18 @@ fn nothing_leaves_a_server_of_a_drill_but_to_where_it_may() {
         &script,
     ];
     let listener = shop.begin(&words);
-    listener.wait_for_words("listening", &shop);
+    listener.wait_for_words("listening", shop);
     shop.inside("timeout 3 bash -c 'exec 3<>/dev/tcp/198.18.255.9/25'");
     wait_for(
-        || (came(&shop) == ["25"]).then_some(()),
+        || (came(shop) == ["25"]).then_some(()),
         || "the listener does not count".into(),
     );
     shop.inside(": > /run/dr-plan/services/came");
 
     fs::write(shop.path("plans/closed.yaml"), PLAN).unwrap();
     let ran = shop.do_it(&["drill", "plans/closed.yaml", "--yes", "--keep"]);
-    ran.ended(0, &shop).says("packets kept from leaving");
-    assert_eq!(came(&shop), ["8443"], "{}", shop.story());
+    ran.ended(0, shop).says("packets kept from leaving");
+    assert_eq!(came(shop), ["8443"], "{}", shop.story());
     assert!(shop.told("/hook").is_empty());
 
     let report = shop.report();
@@ -159,11 +165,11 @@ fn nothing_leaves_a_server_of_a_drill_but_to_where_it_may() {
         said.ends_with("closed\npeer") && said.starts_with("active"),
         "{said}"
     );
-    assert_eq!(came(&shop), ["8443"]);
+    assert_eq!(came(shop), ["8443"]);
 
     // Rules that somebody takes away are told.
     shop.on_restored("b", "nft delete table inet dr_plan_drill");
-    let ran = shop.do_it(&["undo", "last", "--yes"]).ended(0, &shop);
+    let ran = shop.do_it(&["undo", "last", "--yes"]).ended(0, shop);
     ran.says("b: its rules were gone or changed at the end")
         .says("all that it made is deleted");
     assert_eq!(shop.servers().len(), 2);
@@ -185,12 +191,10 @@ steps:
   accept: { needs: [a], host: "{{steps.b.host}}", repeatable: true, run: nft insert rule inet dr_plan_drill judge counter accept }
 "#;
 
-#[test]
-fn a_drill_whose_servers_were_opened_is_not_met() {
-    let shop = Shop::up("opened");
+fn a_drill_whose_servers_were_opened_is_not_met(shop: &Shop) {
     fs::write(shop.path("plans/opened.yaml"), OPENED).unwrap();
     let ran = shop.do_it(&["drill", "plans/opened.yaml", "--yes"]);
-    ran.ended(4, &shop).says("FAILED");
+    ran.ended(4, shop).says("FAILED");
     let report = shop.report();
     assert_eq!(report["result"], "FAILED", "{report:#}");
     let because = report["because"].to_string();
@@ -202,9 +206,7 @@ fn a_drill_whose_servers_were_opened_is_not_met() {
     assert_eq!(shop.servers().len(), 2);
 }
 
-#[test]
-fn a_server_that_would_be_open_after_a_reboot_is_closed_again() {
-    let shop = Shop::up("halfway");
+fn a_server_that_would_be_open_after_a_reboot_is_closed_again(shop: &Shop) {
     let plan = OPENED.split("  flush").next().unwrap();
     fs::write(shop.path("plans/halfway.yaml"), plan).unwrap();
     let words = [
@@ -217,10 +219,10 @@ fn a_server_that_would_be_open_after_a_reboot_is_closed_again() {
         "--inject",
         "crash-after:a",
     ];
-    shop.do_it(&words).ended(128 + 9, &shop);
+    shop.do_it(&words).ended(128 + 9, shop);
     let unit = "systemctl is-enabled dr-plan-drill";
     shop.on_restored("a", "systemctl disable dr-plan-drill");
-    shop.do_it(&["resume"]).ended(0, &shop);
+    shop.do_it(&["resume"]).ended(0, shop);
     assert_eq!(shop.on_restored("a", unit), "enabled");
     let order = "grep After= /etc/systemd/system/dr-plan-drill.service";
     assert_eq!(shop.on_restored("a", order), "After=nftables.service");

@@ -247,10 +247,15 @@ impl Shop {
 
     /// Types a command in a second terminal, whose way to the estate is not barred by a door that is shut here.
     pub fn do_beside(&self, words: &[&str]) -> Ran {
+        Ran::of(&self.dr_beside(words).output().unwrap())
+    }
+
+    fn dr_beside(&self, words: &[&str]) -> Command {
         let home = self.path("beside");
         beside(&self.path("state/dr-plan"), &home.join("dr-plan"));
         let mut command = self.dr(words);
-        Ran::of(&command.env("XDG_STATE_HOME", home).output().unwrap())
+        command.env("XDG_STATE_HOME", home);
+        command
     }
 
     /// Nobody gets the estate from now on, until it is dropped.
@@ -268,23 +273,31 @@ impl Shop {
 
     /// Types a command and stays at the terminal.
     pub fn begin_at_terminal(&self, words: &[&str]) -> Working {
+        self.at_terminal(self.dr(words))
+    }
+
+    /// The same in the second terminal.
+    pub fn begin_at_terminal_beside(&self, words: &[&str]) -> Working {
+        self.at_terminal(self.dr_beside(words))
+    }
+
+    fn at_terminal(&self, command: Command) -> Working {
         let (terminal, input) = Terminal::new();
-        let mut working = self.begin_with(words, Stdio::from(input));
+        let mut working = self.begin_with(command, Stdio::from(input));
         working.terminal = Some(terminal);
         working
     }
 
     /// Types a command and lets it work.
     pub fn begin(&self, words: &[&str]) -> Working {
-        self.begin_with(words, Stdio::null())
+        self.begin_with(self.dr(words), Stdio::null())
     }
 
-    fn begin_with(&self, words: &[&str], input: Stdio) -> Working {
+    fn begin_with(&self, mut command: Command, input: Stdio) -> Working {
         let (file, said) = tempfile::NamedTempFile::new_in(self.folder.path())
             .unwrap()
             .keep()
             .unwrap();
-        let mut command = self.dr(words);
         command
             .stdin(input)
             .stdout(file.try_clone().unwrap())

@@ -31,6 +31,8 @@ pub fn zone(shop: &Shop) -> Vec<String> {
 #[test]
 fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
     let shop = Shop::up("back");
+    // The old side will not come up by itself.
+    shop.on_source("198.18.1.2", "systemctl disable nginx 2>/dev/null");
     shop.order();
     shop.back_up(Timestamp::now(), false);
     shop.order();
@@ -75,14 +77,24 @@ fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
         "{text}"
     );
     assert_eq!(shop.servers(), standing);
+    let standing: Vec<String> = standing.into_iter().map(|one| one.0).collect();
 
     let mut killed = 0;
+    let moved = zone(&shop);
     for row in rows {
         let step = row["step"].as_str().unwrap();
         if ["restore", "delete"].contains(&would(step).as_str()) {
             for accident in [format!("crash:{step}"), format!("crash-after:{step}")] {
-                shop.do_it(&["undo", "last", "--yes", "--inject", &accident])
-                    .ended_after(&accident, KILLED, &shop);
+                let undo = shop.begin(&["undo", "last", "--yes", "--inject", &accident]);
+                if accident == "crash:dns" {
+                    // Users do not go back before the old side serves.
+                    undo.wait_for_words("waiting until 198.18.1.2 serves again", &shop);
+                    assert_eq!(zone(&shop), moved);
+                    let names: Vec<String> = names(&shop).into_iter().map(|one| one.0).collect();
+                    assert_eq!(names, standing, "the new servers stand until then");
+                    shop.on_source("198.18.1.2", "systemctl start nginx");
+                }
+                undo.wait().ended_after(&accident, KILLED, &shop);
                 killed += 1;
             }
         }
@@ -134,28 +146,6 @@ fn a_failover_is_taken_back_although_the_undo_is_killed_on_its_way() {
         .ended(2, &shop)
         .says("the server `db` was deleted when ");
     assert_eq!(shop.creations().len(), 2);
-}
-
-#[test]
-fn users_do_not_go_back_before_the_old_side_serves() {
-    let shop = Shop::up("waits");
-    shop.order();
-    shop.back_up(Timestamp::now(), false);
-    // It will not come up by itself.
-    shop.on_source("198.18.1.2", "systemctl disable nginx 2>/dev/null");
-    let before = zone(&shop);
-    let now = Timestamp::now().to_string();
-    shop.do_it(&shop.failover(&now, &["--approve", "go"]))
-        .ended(0, &shop);
-    let moved = zone(&shop);
-    let undo = shop.begin(&["undo", "last", "--yes"]);
-    undo.wait_for_words("waiting until 198.18.1.2 serves again", &shop);
-    assert_eq!(zone(&shop), moved);
-    assert_eq!(shop.servers().len(), 4, "{:?}", shop.servers());
-    shop.on_source("198.18.1.2", "systemctl start nginx");
-    undo.wait().ended(0, &shop);
-    assert_eq!(zone(&shop), before);
-    assert_eq!(shop.servers().len(), 2, "{:?}", shop.servers());
 }
 
 const IN_PLACE: &str = r#"

@@ -8,62 +8,39 @@ use crate::failover::shop::{FINGERPRINT, HOLD_PG_RESTORE, Shop};
 /// What stands in the new cluster.
 const DATABASES: &str = "cd / && runuser -u postgres -- psql -XAtq postgres -c 'select datname from pg_database where not datistemplate order by 1'";
 
-#[test]
-fn a_wrong_key_and_a_host_that_dies_in_the_restore_lose_nothing() {
-    let shop = Shop::up("stops");
-    shop.many_orders();
-    shop.order();
-    let kept = shop.newest();
-    let fingerprint = shop.ask_source(FINGERPRINT);
-    shop.back_up(Timestamp::now(), false);
-    let lost_at = shop.lose_region().to_string();
-    let on_db = |script: &str| {
-        shop.do_it(&["ssh", "last", "db", "--", script])
-            .ended(0, &shop)
-    };
+/// Every picture with its content, in a line.
+const MEDIA: &str = "cd /srv/shop/media && find . -type f -exec sha256sum {} + | sort | sha256sum";
 
-    // The key that opens the backups is another one than that which closed them.
-    shop.inside("cd /run/dr-plan/secrets; cp backup_passphrase right; printf wrong-but-long-enough > backup_passphrase");
-    let ran = shop.do_it(&shop.failover(&lost_at, &["--approve", "go"]));
-    let ran = ran.ended(4, &shop);
-    let ran = ran.says("the key does not open the backup");
-    ran.says("dr-plan resume");
-    assert_eq!(on_db(DATABASES).out.trim(), "postgres", "nothing was begun");
-    shop.inside("cd /run/dr-plan/secrets; mv right backup_passphrase");
+/// Every key with its value and time, in a line.
+const KEYS: &str = "{ sed 's/^requirepass/AUTH/' /etc/redis/password.conf; cat <<'END'
+EVAL \"local keys = redis.call('keys', '*'); table.sort(keys); local all = ''; for _, key in ipairs(keys) do all = redis.sha1hex(all .. key .. redis.call('dump', key)) end; return all .. ' ' .. #keys\" 0
+END
+} | redis-cli | sed 1d";
 
-    // The host loses its power in the middle of the restore, and comes back.
-    let run = shop.begin(&["resume", "last"]);
-    shop.inside(HOLD_PG_RESTORE);
-    let db = shop
-        .servers()
-        .into_iter()
-        .map(|server| server.0)
-        .find(|name| name.starts_with("dr-region-failover-db-"))
-        .unwrap();
-    for word in ["break", "mend"] {
-        let words = ["sandbox", word, "--world", &shop.world, "host", &db];
-        shop.do_it(&words).ended(0, &shop);
+/// The restores of the plan wait for each other.
+fn one_after_the_other(shop: &Shop) {
+    for (needs, before) in [
+        ("fence-db, cache-restart", "restore-db"),
+        ("fence-web", "restore-cache"),
+    ] {
+        shop.edit(
+            "plans/region-failover.yaml",
+            &format!("    needs: [{needs}]\n    uses: dataset.restore"),
+            &format!("    needs: [{needs}, {before}]\n    uses: dataset.restore"),
+        );
     }
-    run.wait().ended(0, &shop).says("MET");
-
-    assert_eq!(shop.ask_restored(FINGERPRINT), fingerprint);
-    assert_eq!(shop.newest()["id"], kept["id"]);
-    assert_eq!(
-        on_db(DATABASES).out.trim(),
-        "postgres\nshop",
-        "nothing half done is left"
-    );
 }
 
 #[test]
 fn a_clock_that_is_an_hour_off_is_noticed_and_a_full_disk_takes_no_half_restore() {
-    let shop = Shop::up("clock");
+    let shop = Shop::up("full");
     shop.order();
     let kept = shop.newest();
     let fingerprint = shop.ask_source(FINGERPRINT);
+    let pictures = shop.on_source("198.18.1.2", MEDIA);
+    let carts = shop.on_source("198.18.1.1", KEYS);
     shop.back_up(Timestamp::now(), false);
     let lost_at = shop.lose_region().to_string();
-
     // An hour slow: the loss would lie in the future, and so would the backup.
     let with_clock = |off: &str, lost_at: &[&str]| {
         let words = [
@@ -100,34 +77,53 @@ fn a_clock_that_is_an_hour_off_is_noticed_and_a_full_disk_takes_no_half_restore(
     ran.says("nothing was touched");
     assert_eq!(shop.creations(), Vec::<String>::new());
 
-    // The target's disk is full: a small one of its own, for the machine's is everybody's.
+    // The targets' disks are full: small ones of their own, for the machine's is everybody's. A little room is left, so that each
+    // restore ends in the middle.
+    one_after_the_other(&shop);
     let words = shop.failover(
         &lost_at,
         &["--approve", "go", "--inject", "crash:restore-db"],
     );
     shop.do_it(&words).ended(128 + 9, &shop);
-    let on_db = |script: &str| {
-        shop.do_it(&["ssh", "last", "db", "--", script])
-            .ended(0, &shop)
+    let small_disk = |host: &str, service: &str, folder: &str, left: u64| {
+        shop.on_restored(
+            host,
+            &format!(
+                "mkdir -p {folder}; cp -a {folder} /var/tmp/small; systemctl stop {service}
+                 mount -t tmpfs -o size=700m,mode=755 none {folder}
+                 cp -a /var/tmp/small/. {folder}/; chown --reference=/var/tmp/small {folder}; rm -r /var/tmp/small
+                 systemctl start {service}
+                 room=$(df --output=avail -B1 {folder} | tail -n 1)
+                 head -c $((room - {left})) /dev/zero > {folder}/filler"
+            ),
+        );
     };
-    on_db(
-        "set -e; systemctl stop postgresql; cp -a /var/lib/postgresql /var/tmp/kept
-         mount -t tmpfs -o size=700m none /var/lib/postgresql
-         cp -a /var/tmp/kept/. /var/lib/postgresql/; chown postgres: /var/lib/postgresql; systemctl start postgresql
-         room=$(df --output=avail -B1 /var/lib/postgresql | tail -n 1)
-         head -c $((room - 1000000)) /dev/zero > /var/lib/postgresql/filler",
-    );
-    let ran = shop.do_it(&["resume", "last"]).ended(4, &shop);
-    let ran = ran.says("no room");
-    ran.says("dr-plan resume");
-    assert_eq!(
-        on_db(DATABASES).out.trim(),
-        "postgres",
-        "nothing is left half done"
-    );
-    on_db("rm /var/lib/postgresql/filler");
+    let stopped = |step: &str, host: &str, folder: &str, left: &str, nothing: &str| {
+        let ran = shop.do_it(&["resume", "last"]).ended(4, &shop);
+        let ran = ran.says("no room");
+        ran.says("dr-plan resume");
+        let report = shop.report();
+        let mut steps = report["steps"].as_array().unwrap().iter();
+        let status = steps.find(|one| one["id"] == step).unwrap();
+        assert_eq!(status["status"], "failed", "{status:#}");
+        let found = shop.on_restored(host, left);
+        assert_eq!(found, nothing, "{step} left something half done");
+        shop.on_restored(host, &format!("rm {folder}/filler"));
+    };
+    let data = "/var/lib/postgresql";
+    small_disk("db", "postgresql", data, 1_000_000);
+    stopped("restore-db", "db", data, DATABASES, "postgres");
+    small_disk("db", "redis-server", "/var/lib/redis", 8192);
+    // What needs no database has gone on meanwhile: the web server is there.
+    small_disk("web", "nginx", "/srv/shop", 700_000);
+    let size = "{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo DBSIZE; } | redis-cli | tail -n 1";
+    stopped("restore-cache", "db", "/var/lib/redis", size, "0");
+    let tree = "[ -e /srv/shop/media ] || echo nothing";
+    stopped("restore-media", "web", "/srv/shop", tree, "nothing");
     shop.do_it(&["resume", "last"]).ended(0, &shop).says("MET");
     assert_eq!(shop.ask_restored(FINGERPRINT), fingerprint);
+    assert_eq!(shop.on_restored("db", KEYS), carts);
+    assert_eq!(shop.on_restored("web", MEDIA), pictures);
     assert_eq!(shop.newest()["id"], kept["id"]);
 
     // An hour fast: every backup would seem an hour older than it is.
@@ -196,89 +192,15 @@ chmod 755 /usr/local/bin/{program}"#
     )
 }
 
-/// Every picture with its content, in a line.
-const MEDIA: &str = "cd /srv/shop/media && find . -type f -exec sha256sum {} + | sort | sha256sum";
-
-/// Every key with its value and time, in a line.
-const KEYS: &str = "{ sed 's/^requirepass/AUTH/' /etc/redis/password.conf; cat <<'END'
-EVAL \"local keys = redis.call('keys', '*'); table.sort(keys); local all = ''; for _, key in ipairs(keys) do all = redis.sha1hex(all .. key .. redis.call('dump', key)) end; return all .. ' ' .. #keys\" 0
-END
-} | redis-cli | sed 1d";
-
-#[test]
-fn a_full_disk_takes_no_half_of_redis_and_no_half_of_a_tree() {
-    let shop = Shop::up("full");
-    let pictures = shop.on_source("198.18.1.2", MEDIA);
-    let carts = shop.on_source("198.18.1.1", KEYS);
-    shop.back_up(Timestamp::now(), false);
-    let lost_at = shop.lose_region().to_string();
-    shop.edit(
-        "plans/region-failover.yaml",
-        "    needs: [fence-web]\n    uses: dataset.restore",
-        "    needs: [fence-web, restore-cache]\n    uses: dataset.restore",
-    );
-    let words = shop.failover(
-        &lost_at,
-        &["--approve", "go", "--inject", "crash:restore-cache"],
-    );
-    shop.do_it(&words).ended(128 + 9, &shop);
-    // Small disks of their own, for the machine's is everybody's; a little room is left, so that it ends in the middle.
-    for (host, folder, left) in [
-        ("db", "/var/lib/redis", 8192),
-        ("web", "/srv/shop", 700_000),
-    ] {
-        shop.on_restored(
-            host,
-            &format!(
-                "mkdir -p {folder}; cp -a {folder} /var/tmp/small; systemctl stop redis-server 2>/dev/null || true
-                 mount -t tmpfs -o size=300m,mode=755 none {folder}
-                 cp -a /var/tmp/small/. {folder}/; chown --reference=/var/tmp/small {folder}
-                 [ {host} = web ] || systemctl start redis-server
-                 room=$(df --output=avail -B1 {folder} | tail -n 1)
-                 head -c $((room - {left})) /dev/zero > {folder}/filler"
-            ),
-        );
-    }
-    let stopped = |step: &str, host: &str, folder: &str, live: &str| {
-        let ran = shop.do_it(&["resume", "last"]).ended(4, &shop);
-        let ran = ran.says("no room");
-        ran.says("dr-plan resume");
-        let report = shop.report();
-        let steps = report["steps"].as_array().unwrap().iter();
-        let status = steps.clone().find(|one| one["id"] == step).unwrap();
-        assert_eq!(status["status"], "failed", "{status:#}");
-        assert_eq!(
-            shop.on_restored(host, live),
-            "nothing",
-            "{step} left something half done"
-        );
-        shop.on_restored(host, &format!("rm {folder}/filler"));
-    };
-    stopped(
-        "restore-cache",
-        "db",
-        "/var/lib/redis",
-        "[ \"$({ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo DBSIZE; } | redis-cli | tail -n 1)\" = 0 ] && echo nothing",
-    );
-    stopped(
-        "restore-media",
-        "web",
-        "/srv/shop",
-        "[ -e /srv/shop/media ] || echo nothing",
-    );
-    shop.do_it(&["resume", "last"]).ended(0, &shop).says("MET");
-    assert_eq!(shop.on_restored("db", KEYS), carts);
-    assert_eq!(shop.on_restored("web", MEDIA), pictures);
-}
-
-/// Redis: once while a server of ours counts what it has loaded, once between the renames, when the old data is aside and the new
+/// PostgreSQL: in the middle of `pg_restore`. Redis: once while a server of ours counts what it has loaded, once between the renames, when the old data is aside and the new
 /// one not yet in its place. Files: once when they are extracted and nobody has compared them, once between the renames.
 #[test]
-fn hosts_that_lose_their_power_in_a_restore_of_redis_files_and_configuration_come_to_the_right_end()
-{
+fn a_wrong_key_and_hosts_that_lose_their_power_in_each_restore_lose_nothing() {
     let shop = Shop::up("power");
+    shop.many_orders();
     shop.order();
     let kept = shop.newest();
+    let fingerprint = shop.ask_source(FINGERPRINT);
     let pictures = shop.on_source("198.18.1.2", MEDIA);
     let carts = shop.on_source("198.18.1.1", KEYS);
     let configuration = "cat /etc/nginx/sites-enabled/shop.conf /etc/cron.d/shop | sha256sum";
@@ -295,16 +217,7 @@ fn hosts_that_lose_their_power_in_a_restore_of_redis_files_and_configuration_com
             .unwrap()
     };
 
-    // Both restores wait for what is put in their way.
-    let words = shop.failover(
-        &lost_at,
-        &["--approve", "go", "--inject", "crash:restore-cache"],
-    );
-    shop.edit(
-        "plans/region-failover.yaml",
-        "    needs: [fence-web]\n    uses: dataset.restore",
-        "    needs: [fence-web, restore-cache]\n    uses: dataset.restore",
-    );
+    one_after_the_other(&shop);
     shop.edit(
         "plans/region-failover.yaml",
         "    needs: [web-certificate, web-key]\n    uses: dataset.restore",
@@ -316,7 +229,17 @@ fn hosts_that_lose_their_power_in_a_restore_of_redis_files_and_configuration_com
         "      - file: { path: picture-7.bin }\n",
         "      - file: { path: picture-7.bin }\n      - command: { host: \"{{steps.web.host}}\", command: find /srv/shop/media -type f | wc -l, expect: \">= 13\" }\n",
     );
-    shop.do_it(&words).ended(128 + 9, &shop);
+
+    // The key that opens the backups is another one than that which closed them.
+    shop.inside("cd /run/dr-plan/secrets; cp backup_passphrase right; printf wrong-but-long-enough > backup_passphrase");
+    let ran = shop.do_it(&shop.failover(&lost_at, &["--approve", "go"]));
+    let ran = ran.ended(4, &shop);
+    let ran = ran.says("the key does not open the backup");
+    ran.says("dr-plan resume");
+    let databases = || shop.on_restored("db", DATABASES);
+    assert_eq!(databases(), "postgres", "nothing was begun");
+    shop.inside("cd /run/dr-plan/secrets; mv right backup_passphrase");
+
     let holds = [
         // A question to the server that only loads: it has a socket of its own.
         ("db", "redis-cli", "*-s*/s"),
@@ -330,6 +253,14 @@ fn hosts_that_lose_their_power_in_a_restore_of_redis_files_and_configuration_com
         shop.on_restored(host, &hold(program, held));
     }
     let run = shop.begin(&["resume", "last"]);
+    shop.inside(HOLD_PG_RESTORE);
+    let lose_power = |machine: &str| {
+        for word in ["break", "mend"] {
+            let words = ["sandbox", word, "--world", &shop.world, "host", machine];
+            shop.do_it(&words).ended(0, &shop);
+        }
+    };
+    lose_power(&server("db"));
     for (host, program, _) in holds {
         let machine = server(host);
         shop.inside(&format!(
@@ -338,14 +269,13 @@ fn hosts_that_lose_their_power_in_a_restore_of_redis_files_and_configuration_com
                [ $(date +%s) -lt $end ] || {{ echo {program} was never held on {host}; ls /run/dr-plan/machines/{machine}/disk/upper/var/tmp; exit 1; }}; sleep 0.05
              done"
         ));
-        for word in ["break", "mend"] {
-            let words = ["sandbox", word, "--world", &shop.world, "host", &machine];
-            shop.do_it(&words).ended(0, &shop);
-        }
+        lose_power(&machine);
     }
     run.wait().ended(0, &shop).says("MET");
     let report = shop.report().to_string();
     assert!(report.contains("find /srv/shop/media"), "{report}");
+    assert_eq!(shop.ask_restored(FINGERPRINT), fingerprint);
+    assert_eq!(databases(), "postgres\nshop", "nothing half done is left");
     assert_eq!(shop.on_restored("db", KEYS), carts);
     assert_eq!(shop.on_restored("web", MEDIA), pictures);
     assert_eq!(shop.on_restored("web", configuration), site);
