@@ -9,6 +9,19 @@ use crate::ids::{RunId, StepId};
 use crate::kind::Failure;
 use crate::transport::{JobId, JobState, Script, Transport};
 
+/// The first of these parts of a restore that is at work.
+pub(super) async fn first_running(
+    transport: &dyn Transport,
+    parts: &[&'static str],
+    id: impl Fn(&str) -> JobId,
+) -> Result<Option<&'static str>, Failure> {
+    let jobs: Vec<JobId> = parts.iter().map(|part| id(part)).collect();
+    let states = transport.look_all(&jobs).await?;
+    let mut both = parts.iter().zip(states);
+    let running = both.find(|(_, state)| matches!(state, JobState::Running { .. }));
+    Ok(running.map(|(part, _)| *part))
+}
+
 /// One restore.
 #[derive(Clone)]
 pub(super) struct Jobs {
@@ -64,12 +77,7 @@ impl Jobs {
         &self,
         parts: &[&'static str],
     ) -> Result<Option<&'static str>, Failure> {
-        for part in parts {
-            if let JobState::Running { .. } = self.transport.look(&self.id(part)).await? {
-                return Ok(Some(part));
-            }
-        }
-        Ok(None)
+        first_running(&*self.transport, parts, |part| self.id(part)).await
     }
 
     /// Tells a script whose it is. `replace`: what somebody else made may be set aside.

@@ -76,11 +76,23 @@ impl<O: Opener> Pool<O> {
         self.short(text, "start a job").await.map(drop)
     }
 
-    pub(super) async fn look(&self, job: &JobId) -> Result<JobState, TransportError> {
-        let text = self.about(job)?.constant(JOB).constant(LOOK);
+    pub(super) async fn look_all(&self, jobs: &[JobId]) -> Result<Vec<JobState>, TransportError> {
+        let folders: Result<Vec<String>, _> = jobs.iter().map(|job| self.folder(job)).collect();
+        let text = Text::default()
+            .set("DR_DIRECTORIES", &folders?.join("\n"))?
+            .constant(JOB)
+            .constant(LOOK);
         let said = self.short(text, "look at a job").await?;
-        let line = String::from_utf8_lossy(&said.stdout).into_owned();
-        self.state(line.trim())
+        let text = String::from_utf8_lossy(&said.stdout);
+        let states: Result<Vec<_>, _> = text.lines().map(|line| self.state(line)).collect();
+        let states = states?;
+        if states.len() != jobs.len() {
+            return Err(TransportError::Lost {
+                host: self.opener.host().to_string(),
+                why: format!("a look at {} job(s) was answered with `{text}`", jobs.len()),
+            });
+        }
+        Ok(states)
     }
 
     pub(super) async fn watch(
@@ -164,6 +176,10 @@ impl<O: Opener> Pool<O> {
 
     /// The job's folder, for a text that works on it.
     fn about(&self, job: &JobId) -> Result<Text, TransportError> {
+        Text::default().set("DR_DIRECTORY", &self.folder(job)?)
+    }
+
+    fn folder(&self, job: &JobId) -> Result<String, TransportError> {
         for part in [&job.run, &job.step] {
             let first = part.chars().next();
             let right = first.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -176,7 +192,7 @@ impl<O: Opener> Pool<O> {
                 )));
             }
         }
-        Text::default().set("DR_DIRECTORY", &format!("{}/{job}", self.root))
+        Ok(format!("{}/{job}", self.root))
     }
 
     async fn short(&self, text: Text, doing: &str) -> Result<Said, TransportError> {

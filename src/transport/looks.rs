@@ -35,8 +35,8 @@ impl Transport for LooksOnly {
         self.refused("start a job")
     }
 
-    async fn look(&self, job: &JobId) -> Result<JobState, TransportError> {
-        self.0.look(job).await
+    async fn look_all(&self, jobs: &[JobId]) -> Result<Vec<JobState>, TransportError> {
+        self.0.look_all(jobs).await
     }
 
     async fn watch(

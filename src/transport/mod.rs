@@ -295,8 +295,14 @@ pub trait Transport: Send + Sync {
         deadline: Duration,
     ) -> Result<(), TransportError>;
 
-    /// Looks at a job.
-    async fn look(&self, job: &JobId) -> Result<JobState, TransportError>;
+    /// Looks at jobs: how each stands, in their order.
+    async fn look_all(&self, jobs: &[JobId]) -> Result<Vec<JobState>, TransportError>;
+
+    /// Looks at one job.
+    async fn look(&self, job: &JobId) -> Result<JobState, TransportError> {
+        let states = self.look_all(std::slice::from_ref(job)).await?;
+        Ok(states.into_iter().next().unwrap_or(JobState::Absent))
+    }
 
     /// Waits until the job does not run any more, its log has grown beyond `from`, or `patience` has passed;
     /// says how it stands and what is new. The log is read after the state: with an ended job, and nothing new, it is whole.
@@ -346,8 +352,8 @@ macro_rules! through_pool {
                 self.0.start(job, script, deadline).await
             }
 
-            async fn look(&self, job: &JobId) -> Result<JobState, TransportError> {
-                self.0.look(job).await
+            async fn look_all(&self, jobs: &[JobId]) -> Result<Vec<JobState>, TransportError> {
+                self.0.look_all(jobs).await
             }
 
             async fn watch(

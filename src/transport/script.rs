@@ -204,11 +204,14 @@ impl Transport for Scripted {
         Ok(())
     }
 
-    async fn look(&self, job: &JobId) -> Result<JobState, TransportError> {
+    async fn look_all(&self, jobs: &[JobId]) -> Result<Vec<JobState>, TransportError> {
         let mut told = self.told.lock().expect("no holder panics");
-        told.asked.push(Asked::Look(job.clone()));
-        let state = told.jobs.get(&job.to_string()).map(|(state, _)| state);
-        Ok(state.cloned().unwrap_or(JobState::Absent))
+        told.asked.extend(jobs.iter().cloned().map(Asked::Look));
+        let state = |job: &JobId| match told.jobs.get(&job.to_string()) {
+            Some((state, _)) => state.clone(),
+            None => JobState::Absent,
+        };
+        Ok(jobs.iter().map(state).collect())
     }
 
     async fn watch(

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Restoration;
+use crate::dataset::jobs::first_running;
 use crate::dataset::{Stand, mark};
 use crate::kind::{Failure, Reason};
-use crate::transport::JobState;
 
 /// One database as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -81,10 +81,10 @@ impl Restoration {
             staged: None,
             kept: None,
         };
-        for part in ["stage", "swap", "back", "drop", "release"] {
-            if let JobState::Running { .. } = self.transport.look(&self.job(part)).await? {
-                return Ok(nothing(Stand::Running { part }));
-            }
+        let parts = ["stage", "swap", "back", "drop", "release"];
+        let running = first_running(&*self.transport, &parts, |part| self.job(part)).await?;
+        if let Some(part) = running {
+            return Ok(nothing(Stand::Running { part }));
         }
         let names = [&self.names.live, &self.names.staged, &self.names.kept].map(|n| quoted(n));
         let sql = DATABASES.replace("%names%", &names.join(", "));

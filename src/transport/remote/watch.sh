@@ -4,11 +4,14 @@ if [ ! -d "$DR_DIRECTORY" ]; then echo absent; exit 0; fi
 dr_dir=$(cd -P "$DR_DIRECTORY" && pwd -P)
 # Most jobs say nothing until they end: that is seen without starting a program.
 dr_more() { [ -s "$dr_dir/log" ] && { [ "$DR_FROM" = 0 ] || [ "$(wc -c <"$dr_dir/log")" -gt "$DR_FROM" ]; }; }
+dr_heard=''
 dr_pause=0.01
 dr_state=$(dr_look)
 while :; do
   case $dr_state in running*) ;; *) break ;; esac
-  if [ "$DR_TICKS" -le 0 ] || dr_more; then break; fi
+  if [ "$DR_TICKS" -le 0 ] || [ -n "$dr_heard" ]; then break; fi
+  # Where one line comes there are often more, or the end: a moment is given to them, and a question for each is spared.
+  if dr_more; then dr_heard=1 dr_pause=0.1; fi
   if [ ! -e "$dr_dir/pids" ]; then
     sleep "$dr_pause"
     dr_state=$(dr_look)
@@ -26,4 +29,4 @@ while :; do
   case $dr_pause in 0.01) dr_pause=0.03 ;; 0.03) dr_pause=0.1 ;; *) dr_pause=0.25 ;; esac
 done
 case $dr_state in running*) dr_since_start ;; *) echo "$dr_state" ;; esac
-if dr_more; then tail -c "+$((DR_FROM + 1))" "$dr_dir/log" | head -c 262144; fi
+if [ -n "$dr_heard" ] || dr_more; then tail -c "+$((DR_FROM + 1))" "$dr_dir/log" | head -c 262144; fi
