@@ -115,8 +115,8 @@ fn a_run_that_is_killed_at_any_record_is_resumed_to_the_same_end() {
             return at <= records;
         }
         kills.fetch_add(1, Ordering::SeqCst);
-        if read_all(&order.journal()).unwrap().events.is_empty() {
-            // Not even the header: that run never began, and nothing was done.
+        if !std::fs::read(order.journal()).unwrap().contains(&b'\n') {
+            // Not even the header is whole: that run never began, and nothing was done.
             assert!(place.world.heard().is_empty());
             return true;
         }

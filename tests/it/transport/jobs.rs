@@ -53,6 +53,16 @@ async fn a_job_runs_once_and_tells_its_true_status_and_log() {
             let (end, _) = end_of(host, step, &Script::new(text)).await;
             assert_eq!(end, exited(status), "{step}");
         }
+        let many = ["fails", "none", "one", "never", "killed"].map(job);
+        let states = [
+            exited(1),
+            JobState::Absent,
+            exited(255),
+            JobState::Absent,
+            exited(137),
+        ];
+        assert_eq!(host.look_all(&many).await.unwrap(), states);
+        assert_eq!(host.look_all(&[]).await.unwrap(), []);
         host.end(&job("fine")).await.unwrap();
         host.end(&job("never")).await.unwrap();
     }

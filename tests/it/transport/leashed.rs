@@ -10,6 +10,11 @@ use super::sshd::{Sshd, lives, pid_in, until};
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// Somebody's text, whose outputs are relayed, and one of this program's own.
+fn both(script: Script) -> [Script; 2] {
+    [script.clone(), script.ours()]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn values_arrive_as_they_are_and_outputs_and_status_come_back_apart() {
     let hosts = Hosts::start();
@@ -42,22 +47,25 @@ async fn a_leashed_script_stops_at_its_first_failure_and_a_signal_is_128_and_mor
             ("nonsense-nobody-has", 127),
             ("cat; exit 5", 5),
         ] {
-            let answer = host.leashed(&Script::new(text), SOON).await.unwrap();
-            assert_eq!(answer.status, status, "{text}: {answer:?}");
-            assert!(!answer.stdout.contains("no"), "{text}");
+            for script in both(Script::new(text)) {
+                let answer = host.leashed(&script, SOON).await.unwrap();
+                assert_eq!(answer.status, status, "{text}: {answer:?}");
+                assert!(!answer.stdout.contains("no"), "{text}");
+            }
         }
         // Shells have their own numbers for these.
         for text in ["echo $DR_NOT_SET; echo no", "if"] {
-            let answer = host.leashed(&Script::new(text), SOON).await.unwrap();
-            assert!(!answer.ok() && answer.stdout.is_empty(), "{answer:?}");
+            for script in both(Script::new(text)) {
+                let answer = host.leashed(&script, SOON).await.unwrap();
+                assert!(!answer.ok() && answer.stdout.is_empty(), "{answer:?}");
+            }
         }
-        let all = host
-            .leashed(&Script::new("kill -TERM 0"), SOON)
-            .await
-            .unwrap();
-        assert_eq!(all.status, 143);
-        let next = host.leashed(&Script::new("echo fine"), SOON).await.unwrap();
-        assert_eq!(next.stdout, "fine\n");
+        for script in both(Script::new("kill -TERM 0")) {
+            let all = host.leashed(&script, SOON).await.unwrap();
+            assert_eq!(all.status, 143);
+            let next = host.leashed(&Script::new("echo fine"), SOON).await.unwrap();
+            assert_eq!(next.stdout, "fine\n");
+        }
     }
 }
 
@@ -108,11 +116,14 @@ async fn another_user_can_be_named() {
 async fn much_output_is_bounded_and_its_cut_is_told() {
     let hosts = Hosts::start();
     for host in hosts.both() {
-        let script = Script::new("head -c 3000000 /dev/zero | tr '\\0' x; echo end >&2");
-        let answer = host.leashed(&script, SOON).await.unwrap();
-        assert_eq!((answer.status, answer.stdout.len()), (0, 1 << 20));
-        assert!(answer.truncated);
-        assert_eq!(answer.stderr, "end\n");
+        for script in both(Script::new(
+            "head -c 3000000 /dev/zero | tr '\\0' x; echo end >&2",
+        )) {
+            let answer = host.leashed(&script, SOON).await.unwrap();
+            assert_eq!((answer.status, answer.stdout.len()), (0, 1 << 20));
+            assert!(answer.truncated);
+            assert_eq!(answer.stderr, "end\n");
+        }
     }
 }
 
@@ -140,16 +151,19 @@ async fn a_leashed_script_ends_at_its_deadline_and_when_nobody_waits() {
         let note = hosts.sshd.path(&format!("deadline{n}"));
         let script = Script::new("sleep 1000 & echo $! >\"$DR_NOTE\"; wait")
             .value("NOTE", note.display().to_string());
-        // The time to connect counts too, and the script must have begun before its end.
-        assert!(host.leashed(&Script::new(":"), SOON).await.unwrap().ok());
-        let error = host
-            .leashed(&script, Duration::from_secs(1))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
-        let pid = pid_in(&note);
-        until("the script's child to end", || !lives(pid));
-        assert!(host.leashed(&Script::new(":"), SOON).await.unwrap().ok());
+        for script in both(script) {
+            // The time to connect counts too, and the script must have begun before its end.
+            assert!(host.leashed(&Script::new(":"), SOON).await.unwrap().ok());
+            let error = host
+                .leashed(&script, Duration::from_secs(1))
+                .await
+                .unwrap_err();
+            assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
+            let pid = pid_in(&note);
+            until("the script's child to end", || !lives(pid));
+            std::fs::remove_file(&note).unwrap();
+            assert!(host.leashed(&Script::new(":"), SOON).await.unwrap().ok());
+        }
     }
 }
 
