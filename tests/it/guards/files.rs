@@ -180,7 +180,8 @@ fn a_tree_that_is_extracted_goes_on_without_its_orchestrator() {
         sed "s|REAL|$real|g" > /usr/local/bin/tar <<'END'
 #!/bin/sh
 case "$*" in *--extract*) ;; *) exec REAL "$@" ;; esac
-REAL "$@" <&0 &
+exec 3<&0
+REAL "$@" <&3 3<&- &
 kill -STOP $!
 echo $! > /var/tmp/held.new && mv /var/tmp/held.new /var/tmp/held
 wait $!
