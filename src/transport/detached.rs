@@ -37,6 +37,7 @@ impl<O: Opener> Pool<O> {
     ) -> Result<Answer, TransportError> {
         let text = Text::default()
             .set("dr_user", script.run_as.as_deref().unwrap_or(""))?
+            .set("dr_ours", if script.ours { "1" } else { "" })?
             .hold("dr_script", &whole(script)?)?
             .constant(AS)
             .constant(LEASH);

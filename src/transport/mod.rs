@@ -301,11 +301,18 @@ pub trait Transport: Send + Sync {
     /// Looks at one job.
     async fn look(&self, job: &JobId) -> Result<JobState, TransportError> {
         let states = self.look_all(std::slice::from_ref(job)).await?;
-        Ok(states.into_iter().next().unwrap_or(JobState::Absent))
+        // No answer is not the answer that there is none: that one lets something be started.
+        states
+            .into_iter()
+            .next()
+            .ok_or_else(|| TransportError::Lost {
+                host: self.host().to_string(),
+                why: format!("a look at the job {job} was not answered"),
+            })
     }
 
-    /// Waits until the job does not run any more, its log has grown beyond `from`, or `patience` has passed;
-    /// says how it stands and what is new. The log is read after the state: with an ended job, and nothing new, it is whole.
+    /// Waits until the job does not run any more, its log has grown beyond `from` (and a tenth of a second more, for the lines that follow),
+    /// or `patience` has passed; says how it stands and what is new. The log is read after the state: with an ended job, and nothing new, it is whole.
     async fn watch(
         &self,
         job: &JobId,

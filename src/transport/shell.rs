@@ -21,11 +21,11 @@ const SERVE: &str = concat!(include_str!("remote/serve.sh"), "#end");
 /// How a request is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// A constant of ours.
+    /// A text of ours, which leaves nobody behind.
     Direct,
     /// Somebody's script: its outputs get pipes of their own.
     Relayed,
-    /// A constant of ours that takes bytes from fd 3.
+    /// A text of ours that takes bytes from fd 3.
     Input,
 }
 

@@ -147,11 +147,14 @@ impl Restore for Restoration {
             true => ("dr_root=''", LIVE, self.spec.check.clone()),
             false => ("dr_root=$dr_new", THERE, None),
         };
+        let mut find = self.script(root);
+        // The checker is a person's text.
+        find.ours = check.is_none();
         Box::new(InPlace {
             transport: self.jobs.transport().clone(),
             name: if live { self.live() } else { self.staged() },
             files: self.spec.files.clone(),
-            find: self.script(root),
+            find,
             inspect: inspect.to_string(),
             check,
         })

@@ -1,7 +1,7 @@
 # The clients of the server's version, none of the host's PG* settings.
 set -f
 for dr_one in $(export -p); do
-  # A value may have words that look like names.
+  # A word of a value may look like such a name, and what has that name goes then: nothing of that kind is the script's own yet.
   case "$dr_one" in PG*=*) dr_one=${dr_one%%=*}; case "$dr_one" in *[!A-Z_]*) ;; *) unset "$dr_one" ;; esac ;; esac
 done
 set +f

@@ -100,7 +100,7 @@ dr_recall() {
   if [ -z "$dr_dir" ] || [ -z "$dr_appenddir" ]; then return 1; fi
   dr_places
 }
-# dr_words_of_mark FILE: its first line; nothing where there is none.
+# dr_words_of_mark FILE: its first line; an empty one where there is none.
 dr_words_of_mark() { dr_line=''; { IFS= read -r dr_line <"$1"; } 2>/dev/null || :; printf '%s\n' "$dr_line"; }
 # dr_mark STATE: what stands in the work folder, and whose it is.
 dr_mark() {

@@ -1,4 +1,4 @@
-# How do the jobs in these folders, a line each, stand? A line for each.
+# DR_DIRECTORIES: the folder of a job on each line. Says in one line for each how its job stands, in that order.
 set -f
 IFS='
 '

@@ -1,17 +1,27 @@
-# Waits until the log has more than $DR_FROM bytes, the job does not run any more, or $DR_TICKS rounds have passed; then says how the
-# job stands, and gives what is new in the log. The state is looked at first: a log read after the end is whole.
+# Waits until the log has more than $DR_FROM bytes (and a tenth of a second more), the job does not run any more, or $DR_TICKS rounds have
+# passed; then says how the job stands, and gives what is new in the log. The state is looked at first: a log read after the end is whole.
 if [ ! -d "$DR_DIRECTORY" ]; then echo absent; exit 0; fi
 dr_dir=$(cd -P "$DR_DIRECTORY" && pwd -P)
 # Most jobs say nothing until they end: that is seen without starting a program.
-dr_more() { [ -s "$dr_dir/log" ] && { [ "$DR_FROM" = 0 ] || [ "$(wc -c <"$dr_dir/log")" -gt "$DR_FROM" ]; }; }
+dr_length=0
+dr_more() {
+  [ -s "$dr_dir/log" ] || return 1
+  if [ "$DR_FROM" = 0 ]; then return 0; fi
+  dr_length=$(wc -c <"$dr_dir/log")
+  [ "$dr_length" -gt "$DR_FROM" ]
+}
 dr_heard=''
 dr_pause=0.01
 dr_state=$(dr_look)
 while :; do
   case $dr_state in running*) ;; *) break ;; esac
   if [ "$DR_TICKS" -le 0 ] || [ -n "$dr_heard" ]; then break; fi
-  # Where one line comes there are often more, or the end: a moment is given to them, and a question for each is spared.
-  if dr_more; then dr_heard=1 dr_pause=0.1; fi
+  # Where one line comes there are often more, or the end: a moment is given to them, and a question for each is spared. Not where there is
+  # more than one answer holds.
+  if dr_more; then
+    dr_heard=1 dr_pause=0.1
+    if [ "$dr_length" -gt $((DR_FROM + 262144)) ]; then break; fi
+  fi
   if [ ! -e "$dr_dir/pids" ]; then
     sleep "$dr_pause"
     dr_state=$(dr_look)

@@ -65,13 +65,30 @@ pub fn through(command: &mut Command, input: &[u8]) -> Vec<u8> {
     good(&format!("{command:?}"), output)
 }
 
+/// How clusters are made; a part of the name of the one that is kept.
+const FLAGS: [&str; 8] = [
+    "-N",
+    "-A",
+    "trust",
+    "-U",
+    "postgres",
+    "--locale=C.UTF-8",
+    "-E",
+    "UTF8",
+];
+
 /// An empty cluster. The first one is made and kept, the others are copies of it: initdb computes for longer than most tests.
 fn lay(data: &Path) {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let program = format!("{BIN}/initdb");
     let of = std::fs::metadata(&program).unwrap();
     let us = rustix::process::geteuid().as_raw();
-    let first = kept.join(format!("cluster-{us}-{}-{}", of.mtime(), of.len()));
+    let first = kept.join(format!(
+        "cluster{}-{us}-{}-{}",
+        FLAGS.concat().replace('/', ""),
+        of.mtime(),
+        of.len()
+    ));
     let copy = |from: &Path, to: &Path| {
         let command = Command::new("cp").arg("-a").args([from, to]).output();
         good("cp", command.unwrap());
@@ -83,11 +100,7 @@ fn lay(data: &Path) {
         return copy(&first, data);
     }
     let mut command = as_postgres(&program);
-    command
-        .args(["-N", "-A", "trust", "-U", "postgres", "--locale=C.UTF-8"])
-        .args(["-E", "UTF8", "-D"])
-        .arg(data)
-        .current_dir("/");
+    command.args(FLAGS).arg("-D").arg(data).current_dir("/");
     good("initdb", command.output().unwrap());
     let part = kept.join("cluster.part");
     let _ = std::fs::remove_dir_all(&part);

@@ -117,6 +117,7 @@ fn a_run_that_is_killed_at_any_record_is_resumed_to_the_same_end() {
         kills.fetch_add(1, Ordering::SeqCst);
         if !std::fs::read(order.journal()).unwrap().contains(&b'\n') {
             // Not even the header is whole: that run never began, and nothing was done.
+            assert!(read_all(&order.journal()).unwrap().events.is_empty());
             assert!(place.world.heard().is_empty());
             return true;
         }

@@ -1,4 +1,4 @@
-//! Ctrl-C once and twice, SIGKILL in the middle of a restore, SIGTERM, a lost terminal; and a person's word about a step that cannot
+//! Ctrl-C once, SIGKILL in the middle of a restore, Ctrl-C twice, SIGTERM, a lost terminal; and a person's word about a step that cannot
 //! go on.
 
 use jiff::Timestamp;
@@ -61,28 +61,12 @@ fn a_run_stops_as_it_is_asked_to_its_restore_goes_on_and_a_marked_step_does_not_
     );
     assert!(!shop.has_event("intent", "db-settings"), "{}", shop.story());
 
-    // Twice: at once, and the steps that go on are named. The restore is held where it is, so that all that follows happens in
-    // the middle of it, on any machine.
+    // Killed: its restore is seen to outlive it. That is held where it is, so that all that follows happens in the middle of it, on
+    // any machine.
     let run = shop.begin(&["resume", "last"]);
     shop.wait_for_event("intent", "restore-db");
     let held = shop.inside(HOLD_PG_RESTORE);
     let first = held.split_whitespace().next().unwrap_or_default();
-    run.signal(Signal::INT);
-    run.wait_for_words("stopping: nothing new is started", &shop);
-    run.signal(Signal::INT);
-    run.wait()
-        .ended(5, &shop)
-        .says("leaving now")
-        .says("restore-db");
-    let staged = databases(&shop);
-    assert!(
-        staged.parse::<u32>().is_ok(),
-        "one database, staged: {staged:?}"
-    );
-
-    // Killed: one process is seen to outlive the other.
-    let run = shop.begin(&["resume", "last"]);
-    found_at_work(&shop, 1);
     let orchestrator = shop.orchestrator();
     let after = shop.inside(&format!(
         "kill -KILL {orchestrator}
@@ -94,6 +78,22 @@ fn a_run_stops_as_it_is_asked_to_its_restore_goes_on_and_a_marked_step_does_not_
     ));
     assert!(after.contains("pg_restore --exit-on-error"), "{after}");
     assert_eq!(run.wait().code, 128 + 9);
+    let staged = databases(&shop);
+    assert!(
+        staged.parse::<u32>().is_ok(),
+        "one database, staged: {staged:?}"
+    );
+
+    // Twice: at once, and the steps that go on are named.
+    let run = shop.begin(&["resume", "last"]);
+    found_at_work(&shop, 1);
+    run.signal(Signal::INT);
+    run.wait_for_words("stopping: nothing new is started", &shop);
+    run.signal(Signal::INT);
+    run.wait()
+        .ended(5, &shop)
+        .says("leaving now")
+        .says("restore-db");
 
     // SIGTERM is the second kind. A lost terminal stops nothing.
     let run = shop.begin(&["resume", "last"]);

@@ -85,12 +85,12 @@ fn a_clock_that_is_an_hour_off_is_noticed_and_a_full_disk_takes_no_half_restore(
         &["--approve", "go", "--inject", "crash:restore-db"],
     );
     shop.do_it(&words).ended(128 + 9, &shop);
-    let small_disk = |host: &str, service: &str, folder: &str, left: u64| {
+    let small_disk = |host: &str, service: &str, folder: &str, size: &str, left: u64| {
         shop.on_restored(
             host,
             &format!(
-                "mkdir -p {folder}; cp -a {folder} /var/tmp/small; systemctl stop {service}
-                 mount -t tmpfs -o size=700m,mode=755 none {folder}
+                "systemctl stop {service}; mkdir -p {folder}; cp -a {folder} /var/tmp/small
+                 mount -t tmpfs -o size={size},mode=755 none {folder}
                  cp -a /var/tmp/small/. {folder}/; chown --reference=/var/tmp/small {folder}; rm -r /var/tmp/small
                  systemctl start {service}
                  room=$(df --output=avail -B1 {folder} | tail -n 1)
@@ -111,11 +111,11 @@ fn a_clock_that_is_an_hour_off_is_noticed_and_a_full_disk_takes_no_half_restore(
         shop.on_restored(host, &format!("rm {folder}/filler"));
     };
     let data = "/var/lib/postgresql";
-    small_disk("db", "postgresql", data, 1_000_000);
+    small_disk("db", "postgresql", data, "700m", 1_000_000);
     stopped("restore-db", "db", data, DATABASES, "postgres");
-    small_disk("db", "redis-server", "/var/lib/redis", 8192);
+    small_disk("db", "redis-server", "/var/lib/redis", "300m", 8192);
     // What needs no database has gone on meanwhile: the web server is there.
-    small_disk("web", "nginx", "/srv/shop", 700_000);
+    small_disk("web", "nginx", "/srv/shop", "300m", 700_000);
     let size = "{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo DBSIZE; } | redis-cli | tail -n 1";
     stopped("restore-cache", "db", "/var/lib/redis", size, "0");
     let tree = "[ -e /srv/shop/media ] || echo nothing";
@@ -192,8 +192,9 @@ chmod 755 /usr/local/bin/{program}"#
     )
 }
 
-/// PostgreSQL: in the middle of `pg_restore`. Redis: once while a server of ours counts what it has loaded, once between the renames, when the old data is aside and the new
-/// one not yet in its place. Files: once when they are extracted and nobody has compared them, once between the renames.
+/// PostgreSQL: in the middle of `pg_restore`. Redis: once while a server of ours counts what it has loaded, once between the renames, when
+/// the old data is aside and the new one not yet in its place. Files: once when they are extracted and nobody has compared them, once
+/// between the renames.
 #[test]
 fn a_wrong_key_and_hosts_that_lose_their_power_in_each_restore_lose_nothing() {
     let shop = Shop::up("power");

@@ -153,8 +153,16 @@ async fn a_killed_job_has_died_and_its_orphans_still_count_as_running() {
         let keeper: i32 = pids.split(' ').next().unwrap().parse().unwrap();
         kill(keeper);
         until("the keeper to end", || !lives(keeper));
-        let state = host.look(&job).await.unwrap();
-        assert!(matches!(state, JobState::Running { .. }), "{state:?}");
+        // Among others, whose looks leave nothing behind for the next one's.
+        let many = ["tiny", "victim", "none", "victim", "tiny"].map(super::job);
+        end_of(host, "tiny", &Script::new("exit 3")).await;
+        let states = host.look_all(&many).await.unwrap();
+        let right = |state: &JobState| matches!(state, JobState::Running { .. });
+        assert!(right(&states[1]) && right(&states[3]), "{states:?}");
+        assert_eq!(
+            [&states[0], &states[2], &states[4]],
+            [&exited(3), &JobState::Absent, &exited(3)]
+        );
         for child in children(shell) {
             kill(child);
         }
@@ -162,6 +170,9 @@ async fn a_killed_job_has_died_and_its_orphans_still_count_as_running() {
         until("the shell to end", || !lives(shell));
         let state = attach_job(host, &job, SOON, &mut |_| ()).await.unwrap();
         assert!(matches!(state, JobState::Died { .. }), "{state:?}");
+        let states = host.look_all(&many).await.unwrap();
+        assert_eq!((&states[1], &states[3]), (&state, &state));
+        assert_eq!((&states[2], &states[4]), (&JobState::Absent, &exited(3)));
         // Starting it again changes nothing: that is a new attempt's matter.
         host.start(&job, &script, SOON).await.unwrap();
         let state = host.look(&job).await.unwrap();

@@ -102,9 +102,22 @@ async fn another_user_can_be_named() {
         let script = Script::new("id -un; echo \"$HOME $DR_SECRET_S\"; exit 3")
             .secret("S", Secret::new("for nobody's eyes".into()))
             .run_as(Some("nobody"));
-        let answer = host.leashed(&script, SOON).await.unwrap();
-        assert_eq!(answer.status, 3, "{answer:?}");
-        assert_eq!(answer.stdout, "nobody\n/nonexistent for nobody's eyes\n");
+        for script in both(script) {
+            let answer = host.leashed(&script, SOON).await.unwrap();
+            assert_eq!(answer.status, 3, "{answer:?}");
+            assert_eq!(answer.stdout, "nobody\n/nonexistent for nobody's eyes\n");
+        }
+        // One's own user is no other one; somebody's text has a shell of its own all the same, with nothing of ours in it.
+        let own = Script::new("id -un; trap 'echo caught; exit 4' TERM; kill -TERM $$; sleep 9")
+            .run_as(Some("root"));
+        let answer = host.leashed(&own, SOON).await.unwrap();
+        assert_eq!(
+            (answer.stdout.as_str(), answer.status),
+            ("root\ncaught\n", 4)
+        );
+        let own = Script::new("id -un; exit 5").run_as(Some("root")).ours();
+        let answer = host.leashed(&own, SOON).await.unwrap();
+        assert_eq!((answer.stdout.as_str(), answer.status), ("root\n", 5));
         let nobody = Script::new("id").run_as(Some("no-such-user"));
         let answer = host.leashed(&nobody, SOON).await.unwrap();
         assert_eq!(answer.status, 126);
