@@ -247,8 +247,9 @@ async fn a_step_that_hangs_ends_with_its_time_and_the_others_go_on() {
         step("hang", "host.put", &[]),
         step("beside", "host.put", &[]),
     ]);
+    // Time enough to come to where it hangs, on a machine that has other things to do.
     let rules = dr_plan::program::Policy {
-        timeout: Duration::from_millis(60),
+        timeout: Duration::from_secs(2),
         ..policy(Effect::Write)
     };
     scene.work.policies.insert("hang".into(), rules);
@@ -258,7 +259,7 @@ async fn a_step_that_hangs_ends_with_its_time_and_the_others_go_on() {
     match &state.step(&id("hang")).unwrap().status {
         Status::Failed(failure) => {
             assert_eq!(failure.reason, Reason::Timeout);
-            assert!(failure.message.contains("60ms"), "{}", failure.message);
+            assert!(failure.message.contains("2s"), "{}", failure.message);
         }
         other => panic!("{other:?}"),
     }
