@@ -38,7 +38,7 @@ fn found_at_work(shop: &Shop, times: usize) {
 #[test]
 fn a_run_stops_as_it_is_asked_to_its_restore_goes_on_and_a_marked_step_does_not_hold_it_up() {
     let shop = Shop::up("signals");
-    shop.many_orders();
+    shop.slow_to_restore();
     shop.order();
     let kept = shop.newest();
     let fingerprint = shop.ask_source(FINGERPRINT);

@@ -198,7 +198,7 @@ chmod 755 /usr/local/bin/{program}"#
 #[test]
 fn a_wrong_key_and_hosts_that_lose_their_power_in_each_restore_lose_nothing() {
     let shop = Shop::up("power");
-    shop.many_orders();
+    shop.slow_to_restore();
     shop.order();
     let kept = shop.newest();
     let fingerprint = shop.ask_source(FINGERPRINT);

@@ -53,7 +53,7 @@ fn packages_come_from_a_signed_repository_in_the_wanted_version_and_finish_what_
          ! apt-get install -q -y shop-report > /root/said 2>&1; grep -q 'dpkg --configure -a' /root/said",
     );
     assert_eq!(shop.on(web, state), "half-configured 1.1");
-    // Meanwhile somebody else has the locks, for a while (dpkg and apt lock with fcntl(2)).
+    // Meanwhile somebody else has the locks, until they are seen to be waited for (dpkg and apt lock with fcntl(2)).
     shop.on(
         web,
         r#"cat > /root/hold.pl <<'END'
@@ -66,13 +66,18 @@ for my $file ('/var/lib/dpkg/lock-frontend', '/var/lib/dpkg/lock', '/var/lib/apt
 }
 $| = 1;
 print "held\n";
-sleep 4;
+select(undef, undef, undef, 0.05) until -e '/root/release';
 END
 setsid perl /root/hold.pl > /root/held 2>&1 < /dev/null &
 i=0; until grep -q held /root/held; do i=$((i+1)); test $i -lt 100; sleep 0.1; done"#,
     );
     let older = PLAN.replace("[shop-report]", "[shop-report=1.0]");
-    let ran = shop.run(&again(&older), &[]);
+    let going = shop.begin(&again(&older), &[]);
+    going.until(&shop, "it waits for the lock", |what| {
+        what.to_string().contains("waiting for a lock")
+    });
+    shop.on(web, "touch /root/release");
+    let ran = going.ended(&shop);
     assert!(matches!(ran.code, Some(0 | 8)), "{}", ran.said());
     assert_eq!(shop.on(web, state), "installed 1.0");
     assert_eq!(
