@@ -113,19 +113,25 @@ fn the_failover_is_rehearsed_beside_a_shop_that_goes_on_selling() {
 }
 
 #[test]
-fn the_drill_of_each_quarter_brings_data_and_pictures_back() {
+fn what_stands_proves_nothing_and_the_drill_of_each_quarter_brings_data_and_pictures_back() {
     let shop = Shop::up("quarter");
+    no_drill_is_green_because_production_is(&shop);
+    what_stands_is_looked_at_and_proves_nothing(&shop);
+    the_drill_of_each_quarter_brings_data_and_pictures_back(&shop);
+}
+
+fn the_drill_of_each_quarter_brings_data_and_pictures_back(shop: &Shop) {
     shop.order();
     shop.back_up(Timestamp::now(), false);
     let ran = shop.do_it(&["drill", "plans/quarterly-drill.yaml", "--yes"]);
-    ran.ended(0, &shop).says("MET");
+    ran.ended(0, shop).says("MET");
     let report = shop.report();
     assert_eq!(report["drill"]["standing"], 0, "{report:#}");
     assert_eq!(step(&report, "fence-db")["probed"], true, "{report:#}");
     assert!(report["rpo"]["measured"].as_f64().unwrap() > 0.0);
     assert_eq!(shop.servers().len(), 2);
     // Its servers are gone: nobody waits for a connection to one.
-    let gone = shop.do_it(&["ssh", "last", "db", "true"]).ended(2, &shop);
+    let gone = shop.do_it(&["ssh", "last", "db", "true"]).ended(2, shop);
     gone.says("the server `db` was deleted by the drill")
         .says("dr-plan report ");
 }
@@ -231,16 +237,14 @@ steps:
     with: { address: "198.18.258", port: 80 }
 "#;
 
-#[test]
-fn what_stands_is_looked_at_and_proves_nothing() {
-    let shop = Shop::up("standing");
+fn what_stands_is_looked_at_and_proves_nothing(shop: &Shop) {
     fs::write(shop.path("plans/standing.yaml"), STANDING).unwrap();
     let seen = shop.do_it(&["drill", "plans/standing.yaml", "--dry-run"]);
-    seen.ended(0, &shop)
+    seen.ended(0, shop)
         .says("only looked at: `db-1` stands")
         .says("a drill touches nothing that it did not make; a failover would do it");
     let ran = shop.do_it(&["drill", "plans/standing.yaml", "--yes"]);
-    ran.ended(4, &shop)
+    ran.ended(4, shop)
         .says("198.18.258 leads to `web-1`, which stands");
     let report = shop.report();
     for id in ["orders", "page", "port", "fence"] {
@@ -255,18 +259,16 @@ fn what_stands_is_looked_at_and_proves_nothing() {
     );
 }
 
-#[test]
-fn no_drill_is_green_because_production_is() {
-    let shop = Shop::up("hollow");
+fn no_drill_is_green_because_production_is(shop: &Shop) {
     for (steps, why) in REFUSED {
         let plan = format!(
             "version: 1\nname: refused\ninventory: ../inventories/sandbox.yaml\nsteps:\n{steps}"
         );
         fs::write(shop.path("plans/refused.yaml"), plan).unwrap();
         let refused = shop.do_it(&["drill", "plans/refused.yaml", "--yes"]);
-        refused.ended(3, &shop).says(why);
+        refused.ended(3, shop).says(why);
         shop.do_it(&["validate", "plans/refused.yaml"])
-            .ended(0, &shop);
+            .ended(0, shop);
     }
     assert!(shop.creations().is_empty());
 
@@ -277,7 +279,7 @@ fn no_drill_is_green_because_production_is() {
     assert_ne!(before, "0", "production has served somebody");
     fs::write(shop.path("plans/hollow.yaml"), HOLLOW).unwrap();
     let ran = shop.do_it(&["drill", "plans/hollow.yaml", "--yes"]);
-    ran.ended(4, &shop).says("health did not come");
+    ran.ended(4, shop).says("health did not come");
     let report = shop.report();
     assert_eq!(report["result"], "FAILED", "{report:#}");
     let early = step(&report, "early");
@@ -289,7 +291,7 @@ fn no_drill_is_green_because_production_is() {
 
     // What it would do can be looked at before.
     let seen = shop.do_it(&["drill", "plans/hollow.yaml", "--dry-run"]);
-    seen.ended(0, &shop).says("only looked at: a drill touches");
+    seen.ended(0, shop).says("only looked at: a drill touches");
 }
 
 #[test]

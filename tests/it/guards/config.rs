@@ -1,5 +1,7 @@
 //! Configuration: what its service cannot work with never gets to it, nothing but the listed files is taken, and every way back.
 
+use std::path::Path;
+
 use super::shop::{Ran, Shop, name_of, wait_for};
 
 const WEB: &str = "shop-web-1";
@@ -81,9 +83,21 @@ const CHANGED: &str = "sed -i '/cron.d/,$s/once a minute/from the backup: &/' et
 const BOTH: &str = "etc/nginx/sites-enabled/shop.conf etc/cron.d/shop";
 
 #[test]
-fn what_its_service_cannot_work_with_is_not_put_in_place() {
+fn what_its_service_cannot_work_with_is_not_put_in_place_and_a_swap_is_never_left_half_way() {
     let (shop, plan, original) = begin();
-    let before = stand(&shop);
+    what_its_service_cannot_work_with_is_not_put_in_place(&shop, &plan, &original);
+    a_swap_that_was_broken_off_half_way_goes_on_or_goes_back(&shop, &plan, &original);
+}
+
+#[test]
+fn configuration_comes_back_for_its_host_also_without_its_orchestrator() {
+    let (shop, plan, original) = begin();
+    configuration_comes_back_for_its_host_and_goes_back_again(&shop, &plan, &original);
+    a_restore_that_is_being_judged_goes_on_without_its_orchestrator(&shop, &plan, &original);
+}
+
+fn what_its_service_cannot_work_with_is_not_put_in_place(shop: &Shop, plan: &Path, original: &str) {
+    let before = stand(shop);
     let cases = [
         (
             "broken",
@@ -122,44 +136,46 @@ fn what_its_service_cannot_work_with_is_not_put_in_place() {
         ),
     ];
     for (name, command, words) in cases {
-        store(&shop, &original, name, &command);
-        says(&shop.run(&plan, &[]), 4, &words);
-        assert_eq!(stand(&shop), before, "{name}");
+        store(shop, original, name, &command);
+        says(&shop.run(plan, &[]), 4, &words);
+        assert_eq!(stand(shop), before, "{name}");
     }
     shop.inside("curl -sSf http://shop.example/health");
 
     // What is there is not set aside unless the plan says so.
     store(
-        &shop,
-        &original,
+        shop,
+        original,
         "whole",
         &format!("{CHANGED}; tar -cf - {BOTH}"),
     );
     let keep = shop.plan("keep", &RESTORE.replace(", replace: true", ""));
-    from(&shop, &original, "whole", "nginx -t");
+    from(shop, original, "whole", "nginx -t");
     says(
         &shop.run(&keep, &[]),
         5,
         &["this run did not restore it", "replace: true"],
     );
-    assert_eq!(stand(&shop), before);
+    assert_eq!(stand(shop), before);
 }
 
-#[test]
-fn configuration_comes_back_for_its_host_and_goes_back_again() {
-    let (shop, plan, original) = begin();
-    let before = stand(&shop);
+fn configuration_comes_back_for_its_host_and_goes_back_again(
+    shop: &Shop,
+    plan: &Path,
+    original: &str,
+) {
+    let before = stand(shop);
     // The whole of /etc/nginx and more, with names that lead elsewhere: nothing but what is listed is taken.
     store(
-        &shop,
-        &original,
+        shop,
+        original,
         "whole",
         &format!(
             "{CHANGED}; ln -s /etc etc/nginx/way; printf evil > etc/nginx/conf.d/evil.conf; printf evil > ../evil
              tar -P -czf - etc ../evil"
         ),
     );
-    let ran = shop.run(&plan, &[]);
+    let ran = shop.run(plan, &[]);
     says(
         &ran,
         0,
@@ -177,8 +193,8 @@ fn configuration_comes_back_for_its_host_and_goes_back_again() {
         shop.on(WEB, "ls /etc/nginx/conf.d /etc/nginx/way 2>/dev/null || :"),
         "/etc/nginx/conf.d:\n"
     );
-    undone(&shop, &ran);
-    assert_eq!(stand(&shop), before);
+    undone(shop, &ran);
+    assert_eq!(stand(shop), before);
 
     // One of them from a template, with what the step says; the archive need not have it.
     let templates = shop.home().join("inventories/shop-config/etc/cron.d");
@@ -192,14 +208,14 @@ fn configuration_comes_back_for_its_host_and_goes_back_again() {
         "# {{word}} for {{host.name}} at {{host.address}}\\t\\n{{minute}} * * * * www-data true\n";
     std::fs::write(templates.join("shop"), job).unwrap();
     store(
-        &shop,
-        &original,
+        shop,
+        original,
         "site",
         &format!("{CHANGED}; tar -czf - etc/nginx"),
     );
     from(
-        &shop,
-        &original,
+        shop,
+        original,
         "site",
         "grep -q /5 /etc/cron.d/shop && nginx -t",
     );
@@ -230,14 +246,16 @@ fn configuration_comes_back_for_its_host_and_goes_back_again() {
     assert_eq!(shop.on(WEB, &kept), "");
 }
 
-#[test]
-fn a_swap_that_was_broken_off_half_way_goes_on_or_goes_back() {
-    let (shop, plan, original) = begin();
-    let before = stand(&shop);
+fn a_swap_that_was_broken_off_half_way_goes_on_or_goes_back(
+    shop: &Shop,
+    plan: &Path,
+    original: &str,
+) {
+    let before = stand(shop);
     store(
-        &shop,
-        &original,
-        "whole",
+        shop,
+        original,
+        "half",
         &format!("{CHANGED}; tar -czf - {BOTH}"),
     );
     // The first of the two files can take its place, the second cannot.
@@ -251,14 +269,14 @@ fn a_swap_that_was_broken_off_half_way_goes_on_or_goes_back() {
         assert_eq!(site, "1\n0\n", "not half way");
     };
     shop.on(WEB, closed);
-    let ran = shop.run(&plan, &[]);
+    let ran = shop.run(plan, &[]);
     half(&ran);
     shop.on(WEB, "umount /etc/cron.d");
-    undone(&shop, &ran);
-    assert_eq!(stand(&shop), before);
+    undone(shop, &ran);
+    assert_eq!(stand(shop), before);
 
     shop.on(WEB, closed);
-    let ran = shop.run(&plan, &[]);
+    let ran = shop.run(plan, &[]);
     half(&ran);
     shop.on(WEB, "umount /etc/cron.d");
     let ran = shop.resume(&ran);
@@ -268,23 +286,25 @@ fn a_swap_that_was_broken_off_half_way_goes_on_or_goes_back() {
         &format!("grep -c X-From {SITE}; grep -c 'from the backup' {JOB}"),
     );
     assert_eq!(both, "1\n1\n");
-    undone(&shop, &ran);
-    assert_eq!(stand(&shop), before);
+    undone(shop, &ran);
+    assert_eq!(stand(shop), before);
 }
 
-#[test]
-fn a_restore_that_is_being_judged_goes_on_without_its_orchestrator() {
-    let (shop, plan, original) = begin();
-    let before = stand(&shop);
+fn a_restore_that_is_being_judged_goes_on_without_its_orchestrator(
+    shop: &Shop,
+    plan: &Path,
+    original: &str,
+) {
+    let before = stand(shop);
     store(
-        &shop,
-        &original,
-        "whole",
+        shop,
+        original,
+        "judged",
         &format!("{CHANGED}; tar -czf - {BOTH}"),
     );
     let check = "echo x >> /tmp/judging; until [ -e /tmp/judged ]; do sleep 0.05; done; nginx -t";
-    from(&shop, &original, "whole", check);
-    let going = shop.begin(&plan, &[]);
+    from(shop, original, "judged", check);
+    let going = shop.begin(plan, &[]);
     wait_for("the check", || {
         (shop.on(WEB, "cat /tmp/judging 2>/dev/null || :") == "x\n").then_some(())
     });
@@ -292,10 +312,10 @@ fn a_restore_that_is_being_judged_goes_on_without_its_orchestrator() {
         std::fs::read_to_string(shop.home().join("state/dr-plan/estates/shop.lock")).unwrap();
     let card: serde_json::Value = serde_json::from_str(&card).unwrap();
     shop.inside(&format!("kill -KILL {}", card["pid"]));
-    let ran = going.ended(&shop);
+    let ran = going.ended(shop);
     assert_ne!(ran.code, Some(0), "{}", ran.said());
     assert_eq!(
-        stand(&shop),
+        stand(shop),
         before,
         "something was put in place before it was judged"
     );

@@ -53,8 +53,15 @@ fn after(shop: &Shop, ran: &Ran, words: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn an_undo_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+fn what_is_kept_of_before_is_never_lost_and_never_half_put_back() {
     let shop = Shop::up();
+    shop.backup(&name_of(0));
+    an_undo_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(&shop);
+    what_a_failed_undo_still_has_to_put_back_is_not_let_go_of(&shop);
+    what_is_half_let_go_of_is_never_put_back(&shop);
+}
+
+fn an_undo_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(shop: &Shop) {
     let plan = shop.plan("put", PUT);
     shop.on(
         WEB,
@@ -74,23 +81,20 @@ fn an_undo_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
         ran.id()
     );
 
-    let (code, said) = after(&shop, &ran, &["undo"]);
+    let (code, said) = after(shop, &ran, &["undo"]);
     assert_eq!(code, Some(4), "{said}");
     assert_eq!(shop.on(WEB, &kept), "40000\n");
     assert_eq!(shop.on(WEB, note), full, "something was put or left");
     assert!(said.contains("stays as it is"), "{said}");
 
     shop.on(WEB, "rm /srv/small/filler");
-    let (code, said) = after(&shop, &ran, &["undo"]);
+    let (code, said) = after(shop, &ran, &["undo"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(shop.on(WEB, note), before);
 }
 
-#[test]
-fn what_a_failed_undo_still_has_to_put_back_is_not_let_go_of() {
-    let shop = Shop::up();
+fn what_a_failed_undo_still_has_to_put_back_is_not_let_go_of(shop: &Shop) {
     let plan = shop.plan("config", CONFIG);
-    shop.backup(&name_of(0));
     shop.on(WEB, "echo '# of before' >> /etc/cron.d/shop");
     let stand = || {
         shop.on(
@@ -108,7 +112,7 @@ fn what_a_failed_undo_still_has_to_put_back_is_not_let_go_of() {
     // A file that is lost from what was kept does not count as one that was not there.
     let lost = format!("{state}/config.data/kept/etc/cron.d/shop");
     shop.on(WEB, &format!("mv {lost} /root/lost"));
-    let (code, said) = after(&shop, &ran, &["undo", "config"]);
+    let (code, said) = after(shop, &ran, &["undo", "config"]);
     assert_eq!(code, Some(4), "{said}");
     assert!(
         said.contains("/etc/cron.d/shop before is not kept any more"),
@@ -118,24 +122,21 @@ fn what_a_failed_undo_still_has_to_put_back_is_not_let_go_of() {
 
     // What is left of it is all that the undo has, and what it puts back once the rest is found.
     for words in [&["release"][..], &["release", "--not-met"]] {
-        let (code, said) = after(&shop, &ran, words);
+        let (code, said) = after(shop, &ran, words);
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains("half taken back"), "{said}");
     }
     shop.on(WEB, &format!("mv /root/lost {lost}"));
-    let (code, said) = after(&shop, &ran, &["undo"]);
+    let (code, said) = after(shop, &ran, &["undo"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(stand(), before);
-    let (code, said) = after(&shop, &ran, &["release"]);
+    let (code, said) = after(shop, &ran, &["release"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("keeps nothing of before"), "{said}");
 }
 
-#[test]
-fn what_is_half_let_go_of_is_never_put_back() {
-    let shop = Shop::up();
+fn what_is_half_let_go_of_is_never_put_back(shop: &Shop) {
     let plan = shop.plan("both", BOTH);
-    shop.backup(&name_of(0));
     shop.on(
         WEB,
         "echo old > /etc/shop/note; echo '# of before' >> /etc/cron.d/shop",
@@ -164,13 +165,13 @@ fn what_is_half_let_go_of_is_never_put_back() {
     shop.on(DB, &format!("mount --bind {old} {old}"));
     let cache = || shop.on(DB, "cat /var/lib/redis/appendonlydir/dr-plan.mark");
     let restored = cache();
-    let (code, said) = after(&shop, &ran, &["release"]);
+    let (code, said) = after(shop, &ran, &["release"]);
     assert_eq!(code, Some(4), "{said}");
     let left = shop.on(WEB, &format!("find {state} -name shop -o -name done"));
     assert_eq!(left, "", "not half way");
     assert_eq!(shop.on(DB, &format!("ls -A {old}")), "", "not half way");
     for step in ["config", "note", "cache"] {
-        let (code, said) = after(&shop, &ran, &["undo", step]);
+        let (code, said) = after(shop, &ran, &["undo", step]);
         assert_eq!(code, Some(4), "{step}: {said}");
         assert!(said.contains("let go of"), "{step}: {said}");
         assert_eq!(
@@ -185,14 +186,14 @@ fn what_is_half_let_go_of_is_never_put_back() {
         &format!("umount {state}/config.data/kept.gone/etc/nginx {state}/note.kept/previous"),
     );
     shop.on(DB, &format!("umount {old}"));
-    let (code, said) = after(&shop, &ran, &["release"]);
+    let (code, said) = after(shop, &ran, &["release"]);
     assert_eq!(code, Some(0), "{said}");
     let left = shop.on(
         WEB,
         &format!("ls -d {state}/note.kept {state}/config.data/kept* 2>/dev/null || :"),
     );
     assert_eq!(left, "");
-    let (code, said) = after(&shop, &ran, &["undo"]);
+    let (code, said) = after(shop, &ran, &["undo"]);
     assert_eq!(code, Some(8), "{said}");
     assert!(
         said.contains("a person must see to it") || said.contains("was let go of"),

@@ -51,14 +51,20 @@ fn says(ran: &Ran, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_file_that_its_checker_refuses_is_seen_by_nobody_else() {
+fn a_rendered_file_is_judged_before_it_is_seen_and_has_a_way_back() {
     let shop = Shop::up();
-    let before = hash(&shop);
+    a_file_that_its_checker_refuses_is_seen_by_nobody_else(&shop);
+    a_rendered_file_is_taken_back_and_let_go_of(&shop);
+    a_check_goes_on_without_its_orchestrator_and_is_asked_once(&shop);
+}
+
+fn a_file_that_its_checker_refuses_is_seen_by_nobody_else(shop: &Shop) {
+    let before = hash(shop);
     let names = || {
         shop.on(WEB, "ls -A /etc/nginx/sites-enabled /etc/nginx/conf.d; cat /proc/mounts | grep -c dr-view || :")
     };
     let there = names();
-    let bad = plan(&shop, "bad", SITE, "server_nme", "nginx -t");
+    let bad = plan(shop, "bad", SITE, "server_nme", "nginx -t");
     says(
         &shop.run(&bad, &[]),
         4,
@@ -69,13 +75,13 @@ fn a_file_that_its_checker_refuses_is_seen_by_nobody_else() {
             "nothing was put in place",
         ],
     );
-    assert_eq!(hash(&shop), before);
+    assert_eq!(hash(shop), before);
     assert_eq!(names(), there, "something was left beside it");
 
     // In a folder that is not there yet: the check finds it there all the same, and it is not made.
     let new = "/etc/nginx/shop.d/more/site.conf";
     let refused = plan(
-        &shop,
+        shop,
         "refused",
         new,
         "server_name",
@@ -91,7 +97,7 @@ fn a_file_that_its_checker_refuses_is_seen_by_nobody_else() {
     assert_eq!(shop.on(WEB, "ls -d /etc/nginx/shop.d 2>/dev/null || :"), "");
 
     // A name that the template does not find is a problem of the plan, shown in the template.
-    let path = plan(&shop, "typo", SITE, "server_name", "nginx -t");
+    let path = plan(shop, "typo", SITE, "server_name", "nginx -t");
     let text = std::fs::read_to_string(shop.home().join("plans/site.hbs")).unwrap();
     std::fs::write(
         shop.home().join("plans/site.hbs"),
@@ -113,11 +119,9 @@ fn a_file_that_its_checker_refuses_is_seen_by_nobody_else() {
     }
 }
 
-#[test]
-fn a_rendered_file_is_taken_back_and_let_go_of() {
-    let shop = Shop::up();
-    let before = hash(&shop);
-    let path = plan(&shop, "good", SITE, "server_name", "nginx -t");
+fn a_rendered_file_is_taken_back_and_let_go_of(shop: &Shop) {
+    let before = hash(shop);
+    let path = plan(shop, "good", SITE, "server_name", "nginx -t");
     let ran = shop.run(&path, &[]);
     says(&ran, 0, &["lets it through"]);
     let first = shop.on(WEB, &format!("head -n 1 {SITE}"));
@@ -129,7 +133,7 @@ fn a_rendered_file_is_taken_back_and_let_go_of() {
         "{}",
         String::from_utf8_lossy(&undone.stderr)
     );
-    assert_eq!(hash(&shop), before);
+    assert_eq!(hash(shop), before);
 
     let ran = shop.run(&path, &[]);
     says(&ran, 0, &[]);
@@ -145,12 +149,10 @@ fn a_rendered_file_is_taken_back_and_let_go_of() {
     assert_eq!(shop.on(WEB, &kept), "");
 }
 
-#[test]
-fn a_check_goes_on_without_its_orchestrator_and_is_asked_once() {
-    let shop = Shop::up();
-    let before = hash(&shop);
+fn a_check_goes_on_without_its_orchestrator_and_is_asked_once(shop: &Shop) {
+    let before = hash(shop);
     let check = "echo x >> /tmp/judging; until [ -e /tmp/judged ]; do sleep 0.05; done; nginx -t";
-    let path = plan(&shop, "slow", SITE, "server_name", check);
+    let path = plan(shop, "slow", SITE, "server_name", check);
     let going = shop.begin(&path, &[]);
     super::shop::wait_for("the check", || {
         (shop.on(WEB, "cat /tmp/judging 2>/dev/null || :") == "x\n").then_some(())
@@ -159,10 +161,10 @@ fn a_check_goes_on_without_its_orchestrator_and_is_asked_once() {
         std::fs::read_to_string(shop.home().join("state/dr-plan/estates/shop.lock")).unwrap();
     let card: serde_json::Value = serde_json::from_str(&card).unwrap();
     shop.inside(&format!("kill -KILL {}", card["pid"]));
-    let ran = going.ended(&shop);
+    let ran = going.ended(shop);
     assert_ne!(ran.code, Some(0), "{}", ran.said());
     assert_eq!(
-        hash(&shop),
+        hash(shop),
         before,
         "the service saw a file that is not judged yet"
     );
@@ -171,7 +173,7 @@ fn a_check_goes_on_without_its_orchestrator_and_is_asked_once() {
     std::fs::remove_file(shop.home().join("plans/site.hbs")).unwrap();
     let ran = shop.resume(&ran);
     says(&ran, 0, &[]);
-    assert_ne!(hash(&shop), before);
+    assert_ne!(hash(shop), before);
     // Once in its view, and once more of the file in place.
     assert_eq!(shop.on(WEB, "cat /tmp/judging"), "x\nx\n");
 }

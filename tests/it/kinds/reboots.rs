@@ -41,8 +41,13 @@ steps:
 ";
 
 #[test]
-fn jobs_that_a_reboot_ended_are_seen_to_have_died_and_only_repeatable_ones_run_again() {
+fn waits_say_what_they_saw_and_what_a_reboot_ended_is_seen_to_have_died() {
     let shop = Shop::up();
+    waits_and_commands_that_do_not_agree_say_what_they_saw(&shop);
+    jobs_that_a_reboot_ended_are_seen_to_have_died_and_only_repeatable_ones_run_again(&shop);
+}
+
+fn jobs_that_a_reboot_ended_are_seen_to_have_died_and_only_repeatable_ones_run_again(shop: &Shop) {
     let plan = shop.plan("reboots", PLAN);
     let web = "shop-web-1";
     shop.on(web, "touch /srv/hold; printf '%s\\n' '[Service]' 'Type=oneshot' 'ExecStart=/bin/rm -f /srv/hold' '[Install]' 'WantedBy=multi-user.target' \
@@ -92,9 +97,7 @@ fn jobs_that_a_reboot_ended_are_seen_to_have_died_and_only_repeatable_ones_run_a
     assert_eq!(shop.on(web, "cat /proc/sys/kernel/random/boot_id"), now);
 }
 
-#[test]
-fn waits_and_commands_that_do_not_agree_say_what_they_saw() {
-    let shop = Shop::up();
+fn waits_and_commands_that_do_not_agree_say_what_they_saw(shop: &Shop) {
     let plan = shop.plan("waits", "");
     for (step, words) in [
         (

@@ -30,8 +30,15 @@ const CLOCK: &str =
     "/bin/sh -c 'while :; do . /etc/clock/clock.conf; echo $WORD > /srv/clock; sleep 0.1; done'";
 
 #[test]
-fn units_that_changed_start_anew_those_that_fall_over_fail_and_undo_puts_the_old_ones_back() {
+fn units_start_anew_where_they_changed_and_old_ones_come_back() {
     let shop = Shop::up();
+    units_that_changed_start_anew_those_that_fall_over_fail_and_undo_puts_the_old_ones_back(&shop);
+    units_that_stood_there_before_come_back_as_they_were(&shop);
+}
+
+fn units_that_changed_start_anew_those_that_fall_over_fail_and_undo_puts_the_old_ones_back(
+    shop: &Shop,
+) {
     let plan = shop.plan("units", PLAN);
     let beside = |name: &str, text: &str| fs::write(plan.with_file_name(name), text).unwrap();
     beside("clock.service", &unit(CLOCK));
@@ -131,9 +138,7 @@ fn units_that_changed_start_anew_those_that_fall_over_fail_and_undo_puts_the_old
     assert!(!kept.contains("app.kept"), "{kept}\n{said}");
 }
 
-#[test]
-fn units_that_stood_there_before_come_back_as_they_were() {
-    let shop = Shop::up();
+fn units_that_stood_there_before_come_back_as_they_were(shop: &Shop) {
     let plan = shop.plan("units", "");
     let beside = |name: &str, text: &str| fs::write(plan.with_file_name(name), text).unwrap();
     beside("clock.service", &unit(CLOCK));
