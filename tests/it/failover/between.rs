@@ -15,6 +15,7 @@ fn of_before() -> Vec<(String, String)> {
 #[test]
 fn what_was_shown_or_asked_for_is_judged_again_behind_the_lock() {
     let shop = Shop::up("between");
+    shop.only_database_and_pages();
     shop.order();
     shop.back_up(Timestamp::now(), false);
     let before = zone(&shop);

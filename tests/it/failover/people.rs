@@ -10,6 +10,7 @@ const ASKS: &[&str] = &["Move the shop's traffic", "dr-plan approve"];
 #[test]
 fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
     let shop = Shop::up("people");
+    shop.only_database_and_pages();
     shop.order();
     let kept = shop.newest();
     shop.back_up(Timestamp::now(), false);

@@ -226,6 +226,49 @@ impl Shop {
         fs::write(self.path(part), text.replace(from, to)).unwrap();
     }
 
+    /// The failover without its Redis and its pictures, for what is about something else: other tests run all of it.
+    pub fn only_database_and_pages(&self) {
+        const LEFT_OUT: &[&str] = &[
+            "cache-settings",
+            "cache-secret",
+            "cache-restart",
+            "restore-cache",
+            "restore-media",
+            "pictures",
+        ];
+        let path = self.path("plans/region-failover.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let mut left_out = false;
+        let mut kept = String::new();
+        for line in text.lines() {
+            if let Some(key) = line
+                .strip_prefix("  ")
+                .filter(|key| key.starts_with(|c: char| c.is_alphabetic()))
+            {
+                left_out = LEFT_OUT.contains(&key.trim_end_matches(':'));
+            } else if !line.starts_with("   ") {
+                left_out = false;
+            }
+            if !left_out {
+                kept += line;
+                kept += "\n";
+            }
+        }
+        fs::write(&path, kept).unwrap();
+        let plan = "plans/region-failover.yaml";
+        self.edit(
+            plan,
+            "needs: [restore-db, restore-cache, ",
+            "needs: [restore-db, ",
+        );
+        self.edit(plan, "needs: [ready, pictures, ", "needs: [ready, ");
+        self.edit(
+            plan,
+            "[shop-db, shop-cache, shop-media, shop-config]",
+            "[shop-db, shop-config]",
+        );
+    }
+
     /// The program, with folders of its own for what it keeps. Prepared clusters are shared by all tests.
     fn dr(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dr-plan"));

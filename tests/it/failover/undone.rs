@@ -332,6 +332,7 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
 #[test]
 fn a_new_run_goes_on_with_what_older_ones_left() {
     let shop = Shop::up("adopted");
+    shop.only_database_and_pages();
     shop.order();
     let kept = shop.newest();
     shop.back_up(Timestamp::now(), false);
@@ -439,6 +440,7 @@ fn a_new_run_goes_on_with_what_older_ones_left() {
 #[test]
 fn while_the_old_side_does_not_come_up_users_stay_and_nothing_of_the_new_one_is_deleted() {
     let shop = Shop::up("no-way-back");
+    shop.only_database_and_pages();
     shop.order();
     let kept = shop.newest();
     shop.back_up(Timestamp::now(), false);
