@@ -220,7 +220,6 @@ fn a_preview_asks_everything_and_changes_nothing() {
 #[test]
 fn a_run_that_is_told_to_keep_to_a_preview_does_that_or_nothing() {
     let shop = Shop::up("keeps-to");
-    shop.only_database_and_pages();
     shop.order();
     shop.back_up(Timestamp::now(), false);
     let plan = "plans/region-failover.yaml";

@@ -473,8 +473,8 @@ impl Shop {
         ran.ended(0, self).out.trim().to_owned()
     }
 
-    /// Something in the database whose restore takes a second, in which it can be caught, when the data is there already: an index that
-    /// waits for each of its rows. It costs the processors nothing.
+    /// Something in the database whose restore takes a second, in which it can be caught: an index that waits for each of its rows. It
+    /// costs the processors nothing.
     #[track_caller]
     pub fn slow_to_restore(&self) {
         self.ask_source(

@@ -332,7 +332,6 @@ fn what_was_replaced_is_put_back_or_let_go_of() {
 #[test]
 fn a_new_run_goes_on_with_what_older_ones_left() {
     let shop = Shop::up("adopted");
-    shop.only_database_and_pages();
     shop.order();
     let kept = shop.newest();
     shop.back_up(Timestamp::now(), false);

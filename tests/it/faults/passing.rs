@@ -22,6 +22,8 @@ fn outages_that_pass_are_waited_out_and_nothing_is_done_twice() {
     shop.order();
     let kept = shop.newest();
     let fingerprint = shop.ask_source(FINGERPRINT);
+    let ballast = "select count(*), md5(string_agg(words, '' order by words)) from ballast";
+    let carried = shop.ask_source(ballast);
     shop.back_up(Timestamp::now(), false);
     let lost_at = shop.lose_region().to_string();
     let change = |word: &str, what: &[&str]| {
@@ -85,6 +87,7 @@ fn outages_that_pass_are_waited_out_and_nothing_is_done_twice() {
 
     assert_eq!(shop.creations().len(), 2, "one for each role");
     assert_eq!(shop.ask_restored(FINGERPRINT), fingerprint);
+    assert_eq!(shop.ask_restored(ballast), carried);
     assert_eq!(shop.newest()["id"], kept["id"]);
     let restores = shop.journal();
     let restores = restores.iter().map(|record| &record["what"]);

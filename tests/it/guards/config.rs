@@ -300,7 +300,7 @@ fn a_restore_that_is_being_judged_goes_on_without_its_orchestrator(
         shop,
         original,
         "judged",
-        &format!("{CHANGED}; tar -czf - {BOTH}"),
+        &format!("{CHANGED}; echo '# judged' >> etc/cron.d/shop; tar -czf - {BOTH}"),
     );
     let check = "echo x >> /tmp/judging; until [ -e /tmp/judged ]; do sleep 0.05; done; nginx -t";
     from(shop, original, "judged", check);
@@ -322,6 +322,7 @@ fn a_restore_that_is_being_judged_goes_on_without_its_orchestrator(
     shop.on(WEB, "touch /tmp/judged");
     let ran = shop.resume(&ran);
     says(&ran, 0, &[]);
+    assert!(shop.on(WEB, &format!("cat {JOB}")).contains("# judged"));
     // Once before, and once more of the files in their places.
     assert_eq!(shop.on(WEB, "cat /tmp/judging"), "x\nx\n");
 }
