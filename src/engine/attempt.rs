@@ -293,6 +293,8 @@ impl StepClock {
                 ));
             }
             tokio::select! {
+                // On a machine that is late both are due: what the work has to say comes first.
+                biased;
                 came = &mut work => return came,
                 () = tokio::time::sleep(left) => {}
             }
@@ -346,5 +348,21 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert!(clock.allows(Duration::from_secs(1)));
         assert!(!clock.allows(Duration::MAX));
+    }
+
+    #[tokio::test]
+    async fn on_a_machine_that_is_late_the_work_has_the_last_word() {
+        for _ in 0..20 {
+            let clock = StepClock::new(Duration::from_millis(20), None);
+            // Holds this thread up until the end of the work and of the time have both gone by.
+            let late = tokio::spawn(async { std::thread::sleep(Duration::from_millis(40)) });
+            let work = async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Err::<(), _>(Failure::new(Reason::Verify, "seen"))
+            };
+            let failure = clock.within(work).await.unwrap_err();
+            assert_eq!(failure.message, "seen");
+            late.await.unwrap();
+        }
     }
 }
