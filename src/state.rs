@@ -11,6 +11,8 @@ pub mod verdict;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

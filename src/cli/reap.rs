@@ -21,6 +21,7 @@ use crate::kind::{Failure, Resource};
 use crate::provider::Provider;
 use crate::provider::leftover::{Leftover, read};
 use crate::secret::Mask;
+use crate::state::RunState;
 
 /// Delete what drills have left, at the provider, from any machine
 #[derive(Debug, Args)]
@@ -36,8 +37,29 @@ pub struct Reap {
 /// What is to become of something, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
-    Goes(String),
+    Goes(Due),
     Stays(String),
+}
+
+/// Why something is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Due {
+    /// The person named its drill.
+    Named(String),
+    /// Its label says until when it was wanted.
+    Expired(Timestamp),
+    /// Nobody works for its drill any more, and the drill was not to keep it. The journal says so, and may say otherwise a moment later.
+    Died(Timestamp),
+}
+
+impl Due {
+    fn words(&self) -> String {
+        match self {
+            Due::Named(run) => format!("of drill {run}, as you say"),
+            Due::Expired(at) => format!("expired {}", moment(*at)),
+            Due::Died(_) => "its drill died on this machine".into(),
+        }
+    }
 }
 
 /// Something that was found.
@@ -132,7 +154,7 @@ impl Reap {
         if self.run.is_some() {
             return match self.means(run) {
                 true if live(state, run) => Fate::Stays("its drill is at work".into()),
-                true => Fate::Goes(format!("of drill {run}, as you say")),
+                true => Fate::Goes(Due::Named(run.to_string())),
                 false => Fate::Stays(format!("of another drill ({run})")),
             };
         }
@@ -146,10 +168,10 @@ impl Reap {
                 "its label says `{}`, which is no time: `--run {run}` takes it",
                 leftover.expires.as_deref().unwrap_or_default()
             )),
-            Some(at) if at <= now => Fate::Goes(format!("expired {}", moment(at))),
+            Some(at) if at <= now => Fate::Goes(Due::Expired(at)),
             Some(at) => match own(state, run) {
-                Some(true) => Fate::Stays(format!("kept on purpose until {}", moment(at))),
-                Some(false) => Fate::Goes("its drill died on this machine".into()),
+                Some(true) => kept_until(at),
+                Some(false) => Fate::Goes(Due::Died(at)),
                 None => Fate::Stays(format!("until {}", moment(at))),
             },
         }
@@ -174,8 +196,17 @@ fn live(state: &Path, run: &str) -> bool {
 fn own(state: &Path, run: &str) -> Option<bool> {
     let folder = folder_of(state, run)?;
     let (sum, ..) = folder.sound_sum().ok()?;
-    let over = sum.result.is_some();
-    Some(over && sum.header.drill.is_some_and(|drill| drill.keep) && sum.back.begun.is_none())
+    Some(keeps(&sum))
+}
+
+/// Whether a drill is over, was told to keep what it made, and nobody began to take it down.
+fn keeps(drill: &RunState) -> bool {
+    let told = drill.header.drill.as_ref().is_some_and(|told| told.keep);
+    drill.result.is_some() && told && drill.back.begun.is_none()
+}
+
+fn kept_until(at: Timestamp) -> Fate {
+    Fate::Stays(format!("kept on purpose until {}", moment(at)))
 }
 
 async fn ask(client: &dyn Provider) -> Result<(Vec<Leftover>, Vec<Leftover>), Failure> {
@@ -207,9 +238,16 @@ async fn take(
                 }
             }
         }
+        let ledger = held.get(&run).and_then(Option::as_ref);
+        if let Some(ledger) = ledger {
+            found.fate = ledger.state(|drill| behind_the_lock(&found.fate, drill));
+        }
+        if matches!(found.fate, Fate::Stays(_)) {
+            continue;
+        }
         let client = &clients[found.client];
         let came = remove(&**client, &found.leftover).await;
-        if let (Ok(proof), Some(Some(ledger))) = (&came, held.get(&run)) {
+        if let (Ok(proof), Some(ledger)) = (&came, ledger) {
             tell(ledger, client.account(), &found.leftover, proof).await;
         }
         found.came = Some(came);
@@ -219,6 +257,15 @@ async fn take(
         ledger.close()?;
     }
     Ok(())
+}
+
+/// The fate once more, now that nobody else can write to the drill's journal: between the first look and the lock somebody may have
+/// resumed the drill to an end that keeps what it made.
+fn behind_the_lock(fate: &Fate, drill: &RunState) -> Fate {
+    match fate {
+        Fate::Goes(Due::Died(at)) if keeps(drill) => kept_until(*at),
+        _ => fate.clone(),
+    }
 }
 
 /// A drill whose servers are gone is over: nobody shall take it up and look for them.
@@ -365,7 +412,7 @@ fn show(all: &[Found], recovery: &[(String, Leftover)], failed: &[String], commo
         match (&found.came, &found.fate) {
             (Some(Ok(proof)), _) => ("deleted", proof.clone()),
             (Some(Err(failure)), _) => ("failed", failure.message.clone()),
-            (None, Fate::Goes(why)) => ("would be deleted", why.clone()),
+            (None, Fate::Goes(due)) => ("would be deleted", due.words()),
             (None, Fate::Stays(why)) => ("stays", why.clone()),
         }
     };
@@ -419,5 +466,49 @@ fn show(all: &[Found], recovery: &[(String, Leftover)], failed: &[String], commo
     }
     for why in failed {
         say(&format!("not asked: {why}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Drill, Event};
+    use crate::state::sample::header;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn event(seq: u64, what: What) -> Event {
+        Event {
+            seq,
+            at: at(0),
+            ms: 0,
+            what,
+        }
+    }
+
+    #[test]
+    fn a_drill_that_ended_as_kept_between_the_look_and_the_lock_keeps_what_it_made() {
+        let mut header = header(Vec::new());
+        header.drill = Some(Drill {
+            expires: at(60),
+            allow: Vec::new(),
+            keep: true,
+        });
+        let mut drill = RunState::begin(&event(1, What::Header(Box::new(header)))).unwrap();
+        let died = Fate::Goes(Due::Died(at(60)));
+        assert_eq!(behind_the_lock(&died, &drill), died, "it was killed");
+        let ended = What::Ended {
+            result: RunResult::Met,
+            because: Vec::new(),
+        };
+        drill.fold(&event(2, ended)).unwrap();
+        assert_eq!(behind_the_lock(&died, &drill), kept_until(at(60)));
+        // What is due for another reason goes, kept or not.
+        let named = Fate::Goes(Due::Named("01jd0000000000000000000000".into()));
+        assert_eq!(behind_the_lock(&named, &drill), named);
+        let expired = Fate::Goes(Due::Expired(at(60)));
+        assert_eq!(behind_the_lock(&expired, &drill), expired);
     }
 }

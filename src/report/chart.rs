@@ -50,10 +50,26 @@ pub(super) fn chart(report: &Report) -> String {
     };
     let height = TOP + ROW * steps.len() as f64 + 10.0;
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {} {height}\" role=\"img\" aria-label=\"the steps in time\">",
+        "<div class=\"wide\"><svg viewBox=\"0 0 {} {height}\" role=\"img\" aria-label=\"the steps in time\">",
         NAMES + WIDTH + 60.0
     );
     ticks(&axis, height, &mut svg);
+    // Below the bars and their times, which have to stay legible.
+    let mut marks: Vec<(Timestamp, &str, String)> = Vec::new();
+    if near && !report.lost_at_is_default {
+        marks.push((report.lost_at, "bad", "lost".into()));
+    }
+    if let Some(at) = report.rto.healthy_since {
+        marks.push((at, "good", "healthy".into()));
+    }
+    if let Some(objective) = report.rto.objective
+        && let Ok(span) = jiff::SignedDuration::try_from(objective.0)
+        && let Ok(at) = report.lost_at.checked_add(span)
+    {
+        marks.push((at, "fair", format!("RTO {}", round(objective.0))));
+    }
+    marks.retain(|(at, ..)| *at >= axis.start && *at <= report.last);
+    lines(marks, &axis, height, &mut svg);
     for (row, step) in steps.iter().enumerate() {
         let y = TOP + ROW * row as f64;
         let (Some(begun), ended) = (step.started, step.ended.unwrap_or(report.last)) else {
@@ -90,22 +106,7 @@ pub(super) fn chart(report: &Report) -> String {
             y + 15.0
         );
     }
-    let mut marks: Vec<(Timestamp, &str, String)> = Vec::new();
-    if near && !report.lost_at_is_default {
-        marks.push((report.lost_at, "bad", "lost".into()));
-    }
-    if let Some(at) = report.rto.healthy_since {
-        marks.push((at, "good", "healthy".into()));
-    }
-    if let Some(objective) = report.rto.objective
-        && let Ok(span) = jiff::SignedDuration::try_from(objective.0)
-        && let Ok(at) = report.lost_at.checked_add(span)
-    {
-        marks.push((at, "fair", format!("RTO {}", round(objective.0))));
-    }
-    marks.retain(|(at, ..)| *at >= axis.start && *at <= report.last);
-    lines(marks, &axis, height, &mut svg);
-    svg.push_str("</svg><p class=\"faint\">Outlined steps are the chain that decided how long it took. Dashed parts waited for people.");
+    svg.push_str("</svg></div><p class=\"faint\">Outlined steps are the chain that decided how long it took. Dashed parts waited for people.");
     if left_out > 0 {
         let _ = write!(svg, " {left_out} steps are not drawn.");
     }

@@ -71,29 +71,7 @@ fn header() -> impl Strategy<Value = Header> {
                 runbook_url: None,
             })
             .collect();
-        Header {
-            format: 1,
-            run: RunId::parse("01jd0000000000000000000000").unwrap(),
-            plan: "p".into(),
-            description: String::new(),
-            mode: Mode::Failover,
-            estate: "e".into(),
-            by: "me@here".into(),
-            version: "0".into(),
-            lost_at: time(0),
-            lost_at_is_default: true,
-            objectives: Objectives::default(),
-            health: None,
-            files: Vec::new(),
-            inputs: serde_json::Map::new(),
-            steps,
-            approved: Vec::new(),
-            adopts: None,
-            drill: None,
-            plan_path: "p.yaml".into(),
-            inventory_path: "inventories/sandbox.yaml".into(),
-            provider_paths: Vec::new(),
-        }
+        header(steps)
     })
 }
 
