@@ -309,6 +309,11 @@ impl Program {
         &self.sources.inventory
     }
 
+    /// The plan as it was read.
+    pub fn text(&self) -> &str {
+        &self.sources.plan.source.text
+    }
+
     /// The accounts by name.
     pub fn accounts(&self) -> &BTreeMap<String, Account> {
         &self.sources.accounts

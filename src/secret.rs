@@ -51,7 +51,15 @@ impl SecretRef {
 
 /// Finds known secrets in texts. One mask serves a process; clones share what they know.
 #[derive(Clone, Default)]
-pub struct Mask(Arc<RwLock<Vec<String>>>);
+pub struct Mask(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    /// Secrets in all their forms, the longest first.
+    forms: Vec<String>,
+    /// Texts that anybody may read.
+    open: Vec<String>,
+}
 
 /// Shorter values would mask ordinary words; such secrets are refused where they are fetched.
 pub const SHORTEST_SECRET: usize = 6;
@@ -60,6 +68,24 @@ pub const SHORTEST_SECRET: usize = 6;
 pub const MASKED: &str = "[secret]";
 
 impl Mask {
+    /// A text that anybody may read: the plan, the inventory. No secret stands in it.
+    pub fn open(&self, text: &str) {
+        let mut known = self.0.write().expect("no holder panics");
+        known.open.push(text.to_string());
+    }
+
+    /// As [`Mask::learn`], for values that are secrets perhaps, such as those of an environment file: a word that stands openly in
+    /// the plan or the inventory is none, and a report without it could not be read.
+    pub fn learn_unless_open(&self, secret: &Secret) {
+        let is_open = |text: &String| text.contains(secret.expose());
+        let known = self.0.read().expect("no holder panics");
+        if known.open.iter().any(is_open) {
+            return;
+        }
+        drop(known);
+        self.learn(secret);
+    }
+
     /// From now on `secret` and its usual disguises (base64, percent, JSON, shell quotes) are masked.
     pub fn learn(&self, secret: &Secret) {
         let value = secret.expose();
@@ -82,19 +108,21 @@ impl Mask {
         );
         let mut known = self.0.write().expect("no holder panics");
         for form in forms {
-            if form.len() >= SHORTEST_SECRET && !known.contains(&form) {
-                known.push(form);
+            if form.len() >= SHORTEST_SECRET && !known.forms.contains(&form) {
+                known.forms.push(form);
             }
         }
         // The longest first, so that a part never hides the whole.
-        known.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        known
+            .forms
+            .sort_by_key(|form| std::cmp::Reverse(form.len()));
     }
 
     /// The text without any known secret.
     pub fn clean(&self, text: &str) -> String {
         let known = self.0.read().expect("no holder panics");
         let mut clean = text.to_string();
-        for form in known.iter() {
+        for form in &known.forms {
             if clean.contains(form.as_str()) {
                 clean = clean.replace(form.as_str(), MASKED);
             }
@@ -102,16 +130,19 @@ impl Mask {
         clean
     }
 
+    /// Cleans a text where it stands.
+    pub fn clean_in(&self, text: &mut String) {
+        let clean = self.clean(text);
+        if clean != *text {
+            *text = clean;
+        }
+    }
+
     /// Masks every string inside a JSON value.
     pub fn clean_value(&self, value: &mut serde_json::Value) {
         use serde_json::Value;
         match value {
-            Value::String(text) => {
-                let clean = self.clean(text);
-                if clean != *text {
-                    *text = clean;
-                }
-            }
+            Value::String(text) => self.clean_in(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.clean_value(item)),
             Value::Object(fields) => fields.values_mut().for_each(|item| self.clean_value(item)),
             _ => {}
@@ -123,6 +154,7 @@ impl Mask {
         self.0
             .read()
             .expect("no holder panics")
+            .forms
             .first()
             .map_or(0, String::len)
     }
@@ -185,6 +217,19 @@ mod tests {
                 "{clean}"
             );
         }
+    }
+
+    #[test]
+    fn a_word_of_the_plan_is_a_secret_only_where_it_is_declared_as_one() {
+        let mask = Mask::default();
+        mask.open("url: https://shop.example/orders");
+        for value in ["shop.example", "hunter2-hunter2"] {
+            mask.learn_unless_open(&Secret::new(value.into()));
+        }
+        let said = "shop.example said hunter2-hunter2";
+        assert_eq!(mask.clean(said), format!("shop.example said {MASKED}"));
+        mask.learn(&Secret::new("shop.example".into()));
+        assert_eq!(mask.clean(said), format!("{MASKED} said {MASKED}"));
     }
 
     #[test]

@@ -108,6 +108,49 @@ pub fn describe(reference: &SecretRef) -> String {
     }
 }
 
+/// Reads a secret file, whole, if nobody else can read or change it.
+///
+/// # Errors
+/// It cannot be read, is no regular file, is longer than `longest` bytes, or is open to others.
+pub fn read_secret_file(path: &Path, longest: u64) -> Result<Vec<u8>, VaultError> {
+    use rustix::fs::{Mode, OFlags};
+    let failed = |why: String| VaultError::File {
+        path: path.to_path_buf(),
+        why,
+    };
+    // Not blocking: a pipe under that name must not hang the start of a recovery.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let handle = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|error| failed(std::io::Error::from(error).to_string()))?;
+    let mut file = std::fs::File::from(handle);
+    // Of the open file, not of its name: what is checked is what is read.
+    let about = file.metadata().map_err(|error| failed(error.to_string()))?;
+    if !about.is_file() {
+        return Err(failed("it is not a regular file".into()));
+    }
+    let mode = about.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(VaultError::Open {
+            path: path.to_path_buf(),
+            mode,
+        });
+    }
+    let you = rustix::process::geteuid().as_raw();
+    if about.uid() != you && about.uid() != 0 {
+        return Err(VaultError::Owner {
+            path: path.to_path_buf(),
+            owner: about.uid(),
+            you,
+        });
+    }
+    if about.len() > longest {
+        return Err(failed(format!("{} bytes are no secret", about.len())));
+    }
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut file, &mut bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(bytes)
+}
+
 /// The door through which all secrets come.
 pub struct Vault {
     environment: Environment,
@@ -181,43 +224,7 @@ impl Vault {
     }
 
     fn read(&self, reference: &SecretRef, path: &Path) -> Result<String, VaultError> {
-        use rustix::fs::{Mode, OFlags};
-        let failed = |why: String| VaultError::File {
-            path: path.to_path_buf(),
-            why,
-        };
-        // Not blocking: a pipe under that name must not hang the start of a recovery.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let handle = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| failed(std::io::Error::from(error).to_string()))?;
-        let mut file = std::fs::File::from(handle);
-        // Of the open file, not of its name: what is checked is what is read.
-        let about = file.metadata().map_err(|error| failed(error.to_string()))?;
-        if !about.is_file() {
-            return Err(failed("it is not a regular file".into()));
-        }
-        let mode = about.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(VaultError::Open {
-                path: path.to_path_buf(),
-                mode,
-            });
-        }
-        let you = rustix::process::geteuid().as_raw();
-        if about.uid() != you && about.uid() != 0 {
-            return Err(VaultError::Owner {
-                path: path.to_path_buf(),
-                owner: about.uid(),
-                you,
-            });
-        }
-        if about.len() > LONGEST {
-            return Err(failed(format!("{} bytes are no secret", about.len())));
-        }
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut file, &mut bytes)
-            .map_err(|error| failed(error.to_string()))?;
-        text(reference, bytes)
+        text(reference, read_secret_file(path, LONGEST)?)
     }
 
     async fn run(

@@ -169,6 +169,6 @@ impl Look for Asked {
             true => format!("status {}", answer.status),
             false => shown,
         };
-        Ok(Verified::seen(title, saw).with("value", value))
+        Ok(Verified::seen(title, saw).answered("value", value, cx))
     }
 }

@@ -276,7 +276,7 @@ impl Look for CheckHttp {
             }
             seen = seen
                 .and(format!("`{pointer}` of the answer"), &value)
-                .with("json", value);
+                .answered("json", value, cx);
         }
         if let Some(text) = &self.contains {
             if !page.body.contains(text.as_str()) {

@@ -126,7 +126,7 @@ impl Look for CheckRedis {
             .map_err(|why| Failure::new(Reason::Other, why.to_string()))?;
         let words = value.clone().unwrap_or_else(|| "nothing".into());
         if expect.met_by(value.as_deref()) {
-            Ok(Verified::seen(title, &words).with("value", words))
+            Ok(Verified::seen(title, &words).answered("value", words, cx))
         } else {
             Err(fail(format!("{words}, expected {}", self.expect)))
         }

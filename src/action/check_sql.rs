@@ -106,7 +106,7 @@ impl Look for CheckSql {
         let expect = Expectation::parse(&self.expect)
             .map_err(|why| Failure::new(Reason::Other, why.to_string()))?;
         if expect.met_by(Some(&value)) {
-            Ok(Verified::seen(Look::title(self), &value).with("value", value))
+            Ok(Verified::seen(Look::title(self), &value).answered("value", value, cx))
         } else {
             let words = format!("{}: {value}, expected {}", Look::title(self), self.expect);
             Err(Failure::new(Reason::Verify, words))

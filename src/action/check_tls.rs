@@ -143,6 +143,6 @@ impl Look for CheckTls {
         let words = format!("signed by {}, good until {}", shown.issuer, shown.expires);
         Ok(Verified::seen(title, words)
             .with("expires", shown.expires.to_string())
-            .with("issuer", shown.issuer))
+            .answered("issuer", shown.issuer, cx))
     }
 }

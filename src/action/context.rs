@@ -113,6 +113,12 @@ impl Context {
         Ok(())
     }
 
+    /// Remembers words in which somebody is quoted: a provider, a program, a person. Unlike other notes they are cleaned of secrets,
+    /// so nothing may be decided by them.
+    pub async fn note_words(&self, key: &str, words: &str) -> Result<(), Failure> {
+        self.note(key, self.services.mask.clean(words)).await
+    }
+
     /// A value noted earlier by this step, in this process or before.
     pub fn noted(&self, key: &str) -> Option<Value> {
         self.notes.get(key)

@@ -121,10 +121,17 @@ impl DnsSwitch {
         format!("moved {} {}", wanted.name, wanted.kind)
     }
 
+    fn moving_key(wanted: &Wanted) -> String {
+        format!("moving {} {}", wanted.name, wanted.kind)
+    }
+
     /// Whoever asked a moment before the change keeps the old answer for as long as it allowed (RFC 1035, 3.2.1).
     fn stale(&self, cx: &Context, wanted: &Wanted) -> Option<(String, Timestamp)> {
         let old = Self::noted_old(cx, wanted).flatten()?;
-        let moved: Timestamp = cx.noted_text(&Self::moved_key(wanted))?.parse().ok()?;
+        let noted = |key: String| cx.noted_text(&key)?.parse::<Timestamp>().ok();
+        // Who died between the change and the note of it knows only that it was not later than now.
+        let moved = noted(Self::moved_key(wanted))
+            .or_else(|| noted(Self::moving_key(wanted)).map(|_| cx.services.clock.now()))?;
         let until = moved + SignedDuration::from_secs(i64::from(old.ttl));
         let words = format!(
             "resolvers may still answer {} for {} {}",
@@ -271,11 +278,13 @@ impl Action for DnsSwitch {
         }
         let passed = self.gate.pass(self.because.as_deref(), cx).await?;
         cx.log(format!("{}: {}", passed.what, passed.saw));
-        cx.note("gate", format!("{}: {}", passed.what, passed.saw))
+        cx.note_words("gate", &format!("{}: {}", passed.what, passed.saw))
             .await?;
         for wanted in &self.bound.wanted {
             let old = Self::noted_old(cx, wanted).flatten();
             let set = self.set(wanted);
+            let now = cx.services.clock.now().to_string();
+            cx.note(&Self::moving_key(wanted), now).await?;
             match dns
                 .swap(
                     &self.domain,

@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::placed_file::{Content, PlacedFile, Spot, mode};
 use super::{Action, Bind, Context, Verb};
-use crate::kind::{Effect, Failure, Undo};
+use crate::kind::{Effect, Failure, Reason, Undo};
 use crate::problem::Problem;
 use crate::secret::Secret;
+use crate::vault::{VaultError, read_secret_file};
 use crate::yaml::Node;
 
 /// Arguments of `host.put`.
@@ -101,6 +102,9 @@ impl Verb for HostPut {
     }
 }
 
+/// A keystore may be large; what is larger is the wrong file.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
 /// Where the content is kept.
 enum Kept {
     Text(String),
@@ -114,7 +118,7 @@ impl Content for Kept {
             Kept::Text(text) => Ok(Bytes::from(text.clone())),
             Kept::File(path) => Ok(Bytes::from(cx.services.read_file(path)?)),
             Kept::Secret(path) => {
-                let bytes = cx.services.read_file(path)?;
+                let bytes = read_secret_file(path, LONGEST).map_err(unread)?;
                 learn(cx, &String::from_utf8_lossy(&bytes));
                 Ok(Bytes::from(bytes))
             }
@@ -129,10 +133,20 @@ impl Content for Kept {
     }
 }
 
-/// The mask gets to know a secret file, and the values of an environment file: they are what would show up somewhere else.
+fn unread(error: VaultError) -> Failure {
+    let reason = match error {
+        VaultError::File { .. } => Reason::NotFound,
+        _ => Reason::Refused,
+    };
+    Failure::new(reason, error.to_string())
+}
+
+/// The mask gets to know a secret file, and the values of an environment file: they are what would show up somewhere else. Beside
+/// the password such a file names hosts, users and environments.
 fn learn(cx: &Context, text: &str) {
-    let learn = |text: &str| cx.services.mask.learn(&Secret::new(text.to_string()));
-    learn(text.trim_end());
+    let mask = &cx.services.mask;
+    mask.learn(&Secret::new(text.trim_end().to_string()));
+    let learn = |text: &str| mask.learn_unless_open(&Secret::new(text.to_string()));
     for (_, value) in text.lines().filter_map(|line| line.split_once('=')) {
         learn(value.trim().trim_matches(['"', '\'']));
     }

@@ -195,7 +195,7 @@ impl Action for IpAssign {
         let passed = self.gate.pass(self.because.as_deref(), cx).await?;
         let passed = format!("{}: {}", passed.what, passed.saw);
         cx.log(&passed);
-        cx.note("gate", passed).await?;
+        cx.note_words("gate", &passed).await?;
         cx.note("server", server.id.clone()).await?;
         let addresses = provider.addresses()?;
         let ip = self.bound().0;

@@ -104,6 +104,15 @@ impl Verified {
         self
     }
 
+    /// Adds an output that quotes what a program, a page or a database answered. Secrets in it are masked; a step that refers to such a
+    /// value is told so.
+    #[must_use]
+    pub fn answered(self, name: &str, value: impl Into<serde_json::Value>, cx: &Context) -> Self {
+        let mut value = value.into();
+        cx.services.mask.clean_value(&mut value);
+        self.with(name, value)
+    }
+
     /// Adds a thing that stays open, for good or until it settles by itself.
     #[must_use]
     pub fn leaves(mut self, what: impl Into<String>, until: Option<Timestamp>) -> Self {

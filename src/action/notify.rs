@@ -88,7 +88,7 @@ impl Action for Notify {
 
     async fn apply(&self, cx: &Context) -> Result<(), Failure> {
         if cx.mode == Mode::Drill {
-            return cx.note("sent", self.text(cx)).await;
+            return cx.note_words("sent", &self.text(cx)).await;
         }
         let way = cx.services.channel(&self.to).await?;
         let message = Message {
@@ -101,7 +101,7 @@ impl Action for Notify {
         let said = message::send(&cx.services.http, &way, &message)
             .await
             .map_err(|failure| failure.at(format!("telling {}", self.to)))?;
-        cx.note("sent", said).await
+        cx.note_words("sent", &said).await
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {

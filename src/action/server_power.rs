@@ -111,7 +111,7 @@ impl ServerPower {
     async fn without_proof(&self, cx: &Context, why: &Failure) -> Result<(), Failure> {
         match self.lost() {
             IfSourceLost::Fail => Err(self.way_on(cx, why.clone())),
-            IfSourceLost::Skip => cx.note("skipped", why.message.clone()).await,
+            IfSourceLost::Skip => cx.note_words("skipped", &why.message).await,
             IfSourceLost::Attest => {
                 let ask = Ask {
                     name: "attest".into(),
@@ -130,9 +130,9 @@ impl ServerPower {
                 };
                 let given = cx.ask(ask).await?;
                 if given.yes {
-                    cx.note(
+                    cx.note_words(
                         "attested",
-                        format!(
+                        &format!(
                             "{}: {}",
                             given.by,
                             given.because.as_deref().unwrap_or("(no reason given)")

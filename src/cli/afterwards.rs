@@ -98,6 +98,7 @@ impl Afterwards {
         runtime()?.block_on(async {
             let wanted = services::Wanted {
                 inventory: self.program.inventory().clone(),
+                plan: self.program.text(),
                 accounts: self.program.accounts(),
                 folder: self.folder.path().to_path_buf(),
                 state: Some(&state),

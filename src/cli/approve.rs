@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::failure::{CliError, OK, Outcome, STOPPED, USAGE};
-use super::here::{person, state_folder};
+use super::here::{NAMELESS, nameless, person, state_folder};
 use super::logs::step_of;
 use super::{Common, say};
 use crate::clock::Timestamp;
@@ -31,11 +31,8 @@ pub struct Approve {
 impl Approve {
     /// Carries it out.
     pub fn run(self, common: &Common) -> Outcome {
-        if self.by.as_deref().is_some_and(|by| by.trim().is_empty()) {
-            return Err(CliError::new(
-                USAGE,
-                "--as is empty: the report will say who answered",
-            ));
+        if self.by.as_deref().is_some_and(nameless) {
+            return Err(CliError::new(USAGE, NAMELESS));
         }
         let folder = RunFolder::find(&state_folder(common.state.clone())?, &self.run)?;
         let state = folder.sum()?;

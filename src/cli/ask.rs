@@ -2,7 +2,11 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::getpgrp;
+use rustix::termios::{QueueSelector, tcflush, tcgetpgrp};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::here::person;
@@ -21,7 +25,9 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
             continue;
         };
         // What was typed before the question was there is no answer to it.
-        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+        if in_front() {
+            let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+        }
         while lines.try_recv().is_ok() {}
         show(&question);
         loop {
@@ -67,15 +73,45 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
 fn lines_typed() -> UnboundedReceiver<String> {
     let (typed, lines) = unbounded_channel();
     std::thread::spawn(move || {
-        for line in std::io::stdin().lines() {
-            let Ok(line) = line else { return };
-            if typed.send(line).is_err() {
+        while !typed.is_closed() {
+            if !line_is_there() {
+                continue;
+            }
+            let mut line = String::new();
+            // 0 bytes: the terminal is gone, or somebody pressed Ctrl-D.
+            if !std::io::stdin()
+                .read_line(&mut line)
+                .is_ok_and(|bytes| bytes > 0)
+                || typed.send(line).is_err()
+            {
                 return;
             }
         }
     });
     lines
 }
+
+/// Whether a line can be read without waiting and without being stopped for it: whoever reads the terminal of a shell that has put
+/// it into the background (`dr-plan run ... &`, Ctrl-Z and `bg`) is stopped by SIGTTIN, and a recovery with it. Waits a moment.
+fn line_is_there() -> bool {
+    if !in_front() {
+        std::thread::sleep(LOOK_AGAIN);
+        return false;
+    }
+    let stdin = std::io::stdin();
+    let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
+    let wait = Timespec::try_from(LOOK_AGAIN).ok();
+    let came = poll(&mut asked, wait.as_ref()).is_ok_and(|ready| ready > 0);
+    came && in_front()
+}
+
+/// Whether the terminal listens to this process: its group is the one in the foreground, or the terminal is not the one that
+/// controls this process, and stops nobody.
+fn in_front() -> bool {
+    tcgetpgrp(std::io::stdin()).map_or(true, |group| group == getpgrp())
+}
+
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 fn show(question: &Standing) {
     let mut text = format!("\n? {} (step `{}`)\n", question.ask.question, question.step);

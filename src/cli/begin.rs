@@ -91,6 +91,7 @@ impl Start {
         // before the first event is written.
         let services = Arc::new(runtime.block_on(services::build(services::Wanted {
             inventory: bound.program.inventory().clone(),
+            plan: bound.program.text(),
             accounts: bound.program.accounts(),
             folder: bound.state.join("runs").join(bound.run.as_str()),
             state: None,

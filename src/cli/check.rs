@@ -247,9 +247,10 @@ fn estate(
 ) -> Result<Vec<Readiness>, CliError> {
     let mask = Mask::default();
     let folder = services::passing_folder()?;
-    let found = runtime()?.block_on(async {
+    let mut found = runtime()?.block_on(async {
         let services = services::build(services::Wanted {
             inventory,
+            plan: "",
             accounts,
             folder: folder.path().to_path_buf(),
             state: None,
@@ -261,6 +262,6 @@ fn estate(
         services.rehearsal.nothing_is_lost = true;
         Ok::<_, CliError>(readiness(&Arc::new(services), accounts).await)
     })?;
-    let text = mask.clean(&serde_json::to_string(&found).unwrap_or_default());
-    serde_json::from_str(&text).map_err(|error| CliError::new(BUG, format!("masking: {error}")))
+    found.iter_mut().for_each(|found| found.clean(&mask));
+    Ok(found)
 }

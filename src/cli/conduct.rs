@@ -75,8 +75,13 @@ impl Conduct {
             Ok(ending) => self.end_drill(ending, &desk, &stop).await,
             Err(error) => Err(error),
         };
+        // Signals are heard until everybody is told: a channel that does not answer keeps nobody.
+        let mut leave = stop.clone();
+        tokio::select! {
+            () = tell::the_end(&self.services, &self.ledger) => {}
+            () = left_alone(&mut leave) => super::say("left before every channel was told\n"),
+        }
         signals.abort();
-        tell::the_end(&self.services, &self.ledger).await;
         for host in self.services.hosts.all() {
             host.disconnect().await;
         }
@@ -213,6 +218,15 @@ fn try_to_write(
     folder.write("report.md", mask.clean(&markdown(&report)).as_bytes())?;
     folder.write("report.html", mask.clean(&html(&report)).as_bytes())?;
     folder.write("report.json", mask.clean(&report.json()).as_bytes())
+}
+
+/// When a last message is no longer waited for: as soon as somebody wants to leave, or a little later if that is why the run has stopped.
+async fn left_alone(stop: &mut Stop) {
+    const LAST_WORDS: Duration = Duration::from_secs(5);
+    if stop.now() == Wish::Leave {
+        return tokio::time::sleep(LAST_WORDS).await;
+    }
+    while stop.changed().await != Wish::Leave {}
 }
 
 /// Ctrl-C once: nothing new; twice, or SIGTERM: leave now. A lost terminal stops nothing.

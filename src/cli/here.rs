@@ -18,6 +18,14 @@ pub fn state_folder(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
     Ok(state_home()?.join("dr-plan"))
 }
 
+/// Whether a name that somebody gave is none, or would not stand in one line of a report.
+pub fn nameless(by: &str) -> bool {
+    by.trim().is_empty() || by.chars().any(char::is_control)
+}
+
+/// What is said of it.
+pub const NAMELESS: &str = "--as is no name: the report will say who it was, in one line";
+
 /// The XDG state folder.
 pub fn state_home() -> Result<PathBuf, CliError> {
     let absolute = |name: &str| {

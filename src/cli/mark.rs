@@ -5,7 +5,7 @@ use clap::Args;
 use super::approve::deliver;
 use super::conduct::may_mark;
 use super::failure::{CliError, OK, Outcome, USAGE};
-use super::here::{person, state_folder};
+use super::here::{NAMELESS, nameless, person, state_folder};
 use super::logs::step_of;
 use super::{Common, say};
 use crate::clock::{SystemClock, Timestamp};
@@ -45,6 +45,9 @@ impl MarkStep {
                 USAGE,
                 "--because is empty: whoever reads the report will want to know",
             ));
+        }
+        if self.by.as_deref().is_some_and(nameless) {
+            return Err(CliError::new(USAGE, NAMELESS));
         }
         let state_path = state_folder(common.state.clone())?;
         let folder = RunFolder::find(&state_path, &self.run)?;

@@ -71,6 +71,7 @@ fn look_at(wanted: Wanted<'_>, with_backups: bool) -> Result<(Preview, Vec<Readi
         let folder = services::passing_folder()?;
         let mut services = services::build(services::Wanted {
             inventory: program.inventory().clone(),
+            plan: program.text(),
             accounts: program.accounts(),
             folder: folder.path().to_path_buf(),
             state: None,
@@ -105,11 +106,10 @@ fn look_at(wanted: Wanted<'_>, with_backups: bool) -> Result<(Preview, Vec<Readi
         let found = found.map_err(|error| CliError::new(super::failure::BUG, error.to_string()))?;
         Ok::<_, CliError>((found, backups))
     })?;
-    // Drawn over everything at once: what providers and hosts say may hold anything.
-    let text = mask.clean(&serde_json::to_string(&found).unwrap_or_default());
-    serde_json::from_str(&text).map_err(|error| {
-        CliError::new(super::failure::BUG, format!("masking the preview: {error}"))
-    })
+    let (mut preview, mut backups) = found;
+    preview.clean(&mask);
+    backups.iter_mut().for_each(|found| found.clean(&mask));
+    Ok((preview, backups))
 }
 
 /// The newest runs of the same plan, drills too: what they carried out took as long as it will take in earnest.

@@ -91,6 +91,7 @@ impl Resume {
         runtime.block_on(async {
             let wanted = services::Wanted {
                 inventory: program.inventory().clone(),
+                plan: program.text(),
                 accounts: program.accounts(),
                 folder: folder.path().to_path_buf(),
                 state: Some(&state),
@@ -155,11 +156,18 @@ pub fn bind_again(
         .collect();
     let program = Program::bind(texts.sources, header.mode, header.run.clone(), &given)?;
     if program.steps() != header.steps.as_slice() {
-        return Err(CliError::new(
-            JOURNAL,
-            "this version of dr-plan reads the run's plan differently from the one that began it",
-        )
-        .hint(format!("go on with version {}", header.version)));
+        let differs =
+            "this version of dr-plan reads the run's plan differently from the one that began it";
+        let hint = match header.version == env!("CARGO_PKG_VERSION") {
+            false => format!("go on with version {}", header.version),
+            // Two builds may call themselves the same.
+            true => format!(
+                "go on with the very program that began it; or begin anew with what stands: dr-plan run {} --adopt {}",
+                header.plan_path,
+                header.run.short()
+            ),
+        };
+        return Err(CliError::new(JOURNAL, differs).hint(hint));
     }
     Ok(Arc::new(program))
 }

@@ -157,6 +157,8 @@ fn key_name(reference: &SecretRef) -> String {
 pub struct Wanted<'a> {
     /// The estate.
     pub inventory: Arc<Inventory>,
+    /// The plan's text; empty where there is no plan.
+    pub plan: &'a str,
     /// The accounts.
     pub accounts: &'a BTreeMap<String, Account>,
     /// The run's folder.
@@ -176,6 +178,9 @@ pub async fn build(wanted: Wanted<'_>) -> Result<Services, CliError> {
     let environment: crate::vault::Environment = Box::new(|name: &str| std::env::var(name).ok());
     let vault = Vault::new(environment, wanted.mask.clone());
     let secrets = VaultSecrets(vault);
+    for text in [wanted.plan, &wanted.inventory.source.text] {
+        wanted.mask.open(text);
+    }
     let reach = SshReach {
         looks_only: wanted.drill.is_some(),
         ..SshReach::of(&wanted.inventory, &wanted.folder)?

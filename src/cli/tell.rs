@@ -93,23 +93,27 @@ fn end_text(state: &RunState, result: RunResult, because: &[String]) -> String {
     lines.join("\n")
 }
 
+/// All channels side by side: one that does not answer keeps none of the others waiting.
 async fn all(services: &Services, ledger: &Ledger, moment: Moment, text: &str) {
     let channels = services.inventory.notify.iter();
-    for (name, _) in channels.filter(|(_, channel)| channel.when.contains(&moment)) {
-        let message = ledger.state(|state| Message {
-            text: services.mask.clean(text),
-            run: state.header.run.to_string(),
-            plan: state.header.plan.clone(),
-            mode: state.header.mode.to_string(),
-            step: None,
-        });
-        let sent = match services.channel(name).await {
-            Ok(way) => message::send(&services.http, &way, &message).await,
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = sent {
-            let words = services.mask.clean(&failure.message);
-            let _ = writeln!(anstream::stderr(), "telling {name}: {words}");
-        }
+    let channels = channels.filter(|(_, channel)| channel.when.contains(&moment));
+    futures::future::join_all(channels.map(|(name, _)| one(services, ledger, name, text))).await;
+}
+
+async fn one(services: &Services, ledger: &Ledger, name: &str, text: &str) {
+    let message = ledger.state(|state| Message {
+        text: services.mask.clean(text),
+        run: state.header.run.to_string(),
+        plan: state.header.plan.clone(),
+        mode: state.header.mode.to_string(),
+        step: None,
+    });
+    let sent = match services.channel(name).await {
+        Ok(way) => message::send(&services.http, &way, &message).await,
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = sent {
+        let words = services.mask.clean(&failure.message);
+        let _ = writeln!(anstream::stderr(), "telling {name}: {words}");
     }
 }

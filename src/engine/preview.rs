@@ -19,6 +19,7 @@ use crate::event::{BoundStep, Event, FileHash, Header, What};
 use crate::ids::StepId;
 use crate::kind::{Finding, Surety};
 use crate::program::{Placeholder, Work};
+use crate::secret::Mask;
 use crate::state::{RunState, StateError};
 
 pub use differences::differences;
@@ -143,6 +144,19 @@ impl Preview {
             .iter()
             .filter(|step| !matches!(step.would, Would::Refuse | Would::Stop))
             .filter_map(|step| Some((step, step.unseen.as_deref()?)))
+    }
+
+    /// Cleans what providers, hosts and programs said. What `run --preview` compares stays as it is: a word of the plan may be
+    /// somebody's password.
+    pub fn clean(&mut self, mask: &Mask) {
+        for step in &mut self.steps {
+            let findings = step.findings.iter_mut().map(|finding| &mut finding.what);
+            let asides = [&mut step.unseen, &mut step.hint, &mut step.message];
+            findings
+                .chain([&mut step.what])
+                .chain(asides.into_iter().flatten())
+                .for_each(|text| mask.clean_in(text));
+        }
     }
 
     /// All was seen that can be, and nothing of it speaks against the run.

@@ -14,6 +14,7 @@ use crate::action::{Services, backups_of};
 use crate::dns::RecordSet;
 use crate::inventory::Domain;
 use crate::kind::{Failure, Finding, Reason, Surety};
+use crate::secret::Mask;
 
 /// A look that takes longer than this would not have come in the night either.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,6 +48,14 @@ pub enum Stand {
 }
 
 impl Readiness {
+    /// Cleans what providers, hosts and programs said.
+    pub fn clean(&mut self, mask: &Mask) {
+        let findings = self.findings.iter_mut().map(|finding| &mut finding.what);
+        findings
+            .chain(&mut self.hint)
+            .for_each(|text| mask.clean_in(text));
+    }
+
     /// Judges what was found.
     pub fn of(area: &str, name: impl Into<String>, findings: Vec<Finding>) -> Self {
         let doubtful = findings.iter().any(|finding| finding.warning);

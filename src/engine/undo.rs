@@ -465,8 +465,28 @@ impl Undoing {
             }
             Err(failure) => return Ok(Err(failure)),
         };
+        if looks
+            && evidence.is_empty()
+            && action
+                .observe(cx)
+                .await
+                .is_ok_and(|seen| seen == Observation::Done)
+        {
+            return Ok(Err(users_would_fall(cx)));
+        }
         Ok(prove(action, cx, undo, evidence).await)
     }
+}
+
+/// Users are where the step wanted them, and nothing is known of where they came from: whatever is deleted after this may be what
+/// serves them.
+fn users_would_fall(cx: &Context) -> Failure {
+    let words = "users are still sent where this step wanted them, and the run knows of nothing that they came from";
+    Failure::new(Reason::Refused, words).hint(format!(
+        "send them back by hand and type the same again; or, when what they use now may go: dr-plan undo {} --leave {}",
+        cx.run.short(),
+        cx.step
+    ))
 }
 
 /// Only a look says that a step is taken back: what it wanted must not hold any more.

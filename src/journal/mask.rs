@@ -1,11 +1,14 @@
-//! Draws the mask over an event before it is numbered. Every field is named here, without `..`, so
-//! that the compiler asks about each new one: free text is cleaned, typed words stay as they are
-//! (a password that happens to be `failed` must not change what happened).
+//! Draws the mask over an event before it is numbered. Every field is named here, without `..`, so that the compiler asks
+//! about each new one.
+//!
+//! Free text is cleaned: what programs, providers and people said. What the program itself reads back stays as it is: typed
+//! words, the header, notes, outputs, resources, names of questions. A password may be a word of the plan (`postgres`, or a host's
+//! name in an environment file), and a run whose notes say `[secret]` where they said `shop.example` takes its own work for
+//! somebody else's. Such fields are made from files that hold no secrets and from identities; whoever puts quoted text into one
+//! cleans it there ([`crate::action::Context::note_words`], [`crate::action::Verified::answered`]).
 
-use serde_json::Value;
-
-use crate::event::{Ask, Back, BoundStep, Header, What};
-use crate::kind::{Evidence, Failure, Finding, Observation, Resource};
+use crate::event::{Ask, Back, What};
+use crate::kind::{Evidence, Failure, Finding, Observation};
 use crate::secret::Mask;
 
 /// Cleans every free text of the event.
@@ -15,7 +18,7 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
         return;
     }
     match what {
-        What::Header(it) => header(mask, it),
+        What::Header(_) => {}
         What::Resumed { by, version } => all(mask, [by, version]),
         What::Prechecked { step: _, finding } => {
             let Finding {
@@ -36,28 +39,22 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
         What::Intent {
             step: _,
             attempt: _,
-            on,
-        } => text(mask, on),
-        What::Note {
-            step: _,
-            key,
-            value,
-        } => {
-            text(mask, key);
-            json(mask, value);
+            on: _,
         }
-        What::Made {
+        | What::Note {
             step: _,
-            resource: r,
-        } => resource(mask, r),
+            key: _,
+            value: _,
+        }
+        | What::Made {
+            step: _,
+            resource: _,
+        } => {}
         What::Gone {
             step: _,
-            resource: r,
+            resource: _,
             proof,
-        } => {
-            resource(mask, r);
-            text(mask, proof);
-        }
+        } => text(mask, proof),
         What::Progress {
             step: _,
             phase,
@@ -75,11 +72,10 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
         What::Done {
             step: _,
             already: _,
-            output,
+            output: _,
             evidence: e,
             open,
         } => {
-            map(mask, output);
             evidence(mask, e);
             all(mask, open.iter_mut().map(|open| &mut open.what));
         }
@@ -100,35 +96,35 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
         } => all(mask, [by, because]),
         What::Asked { step: _, ask } => {
             let Ask {
-                name,
+                name: _,
                 kind: _,
                 question,
                 details,
                 timeout: _,
                 by,
             } = ask;
-            all(mask, [name, question]);
+            text(mask, question);
             all(mask, details);
             all(mask, by);
         }
         What::Answered {
             step: _,
-            name,
+            name: _,
             yes: _,
             by,
             because,
             how,
         } => {
-            all(mask, [name, by, how]);
+            all(mask, [by, how]);
             all(mask, because);
         }
         What::Newest {
             step: _,
-            dataset,
+            dataset: _,
             at: _,
             backup_taken: _,
             limit: _,
-        } => text(mask, dataset),
+        } => {}
         What::Health {
             green: _,
             evidence: e,
@@ -182,81 +178,7 @@ fn back(mask: &Mask, it: &mut Back) {
     }
 }
 
-fn header(mask: &Mask, it: &mut Header) {
-    let Header {
-        format: _,
-        run: _,
-        plan,
-        description,
-        mode: _,
-        estate,
-        by,
-        version,
-        lost_at: _,
-        lost_at_is_default: _,
-        objectives: _,
-        health,
-        files,
-        inputs,
-        steps,
-        approved: _,
-        adopts: _,
-        drill,
-        plan_path,
-        inventory_path,
-        provider_paths,
-    } = it;
-    all(
-        mask,
-        [
-            plan,
-            description,
-            estate,
-            by,
-            version,
-            plan_path,
-            inventory_path,
-        ],
-    );
-    all(mask, provider_paths);
-    if let Some(drill) = drill {
-        all(mask, &mut drill.allow);
-    }
-    if let Some(rule) = health {
-        all(mask, &mut rule.checks);
-    }
-    for file in files {
-        text(mask, &mut file.path);
-    }
-    map(mask, inputs);
-    for step in steps {
-        let BoundStep {
-            id: _,
-            kind,
-            effect: _,
-            needs: _,
-            critical: _,
-            on_failure: _,
-            finally: _,
-            left_out,
-            probe,
-            title,
-            asks,
-            expect: _,
-            phase,
-            owner,
-            notes,
-            runbook_url,
-        } = step;
-        all(mask, [kind, title]);
-        all(mask, asks);
-        for optional in [left_out, probe, phase, owner, notes, runbook_url] {
-            all(mask, optional);
-        }
-    }
-}
-
-fn failure(mask: &Mask, it: &mut Failure) {
+pub(crate) fn failure(mask: &Mask, it: &mut Failure) {
     let Failure {
         reason: _,
         message,
@@ -267,7 +189,7 @@ fn failure(mask: &Mask, it: &mut Failure) {
     all(mask, hint);
 }
 
-fn observation(mask: &Mask, it: &mut Observation) {
+pub(crate) fn observation(mask: &Mask, it: &mut Observation) {
     match it {
         Observation::Absent | Observation::Done => {}
         Observation::Partial { what: words }
@@ -281,28 +203,10 @@ fn observation(mask: &Mask, it: &mut Observation) {
     }
 }
 
-fn resource(mask: &Mask, it: &mut Resource) {
-    let Resource {
-        kind,
-        account,
-        id,
-        name,
-    } = it;
-    all(mask, [kind, account, id, name]);
-}
-
 fn evidence(mask: &Mask, items: &mut [Evidence]) {
     for Evidence { what, saw } in items {
         all(mask, [what, saw]);
     }
-}
-
-fn map(mask: &Mask, fields: &mut serde_json::Map<String, Value>) {
-    fields.values_mut().for_each(|value| json(mask, value));
-}
-
-fn json(mask: &Mask, value: &mut Value) {
-    mask.clean_value(value);
 }
 
 fn all<'a>(mask: &Mask, texts: impl IntoIterator<Item = &'a mut String>) {
@@ -310,8 +214,5 @@ fn all<'a>(mask: &Mask, texts: impl IntoIterator<Item = &'a mut String>) {
 }
 
 fn text(mask: &Mask, it: &mut String) {
-    let clean = mask.clean(it);
-    if clean != *it {
-        *it = clean;
-    }
+    mask.clean_in(it);
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Reference;
 use crate::problem::{Problem, nearest};
+use crate::secret::MASKED;
 
 fn step<'a>(value: &'a Value, part: &str) -> Option<&'a Value> {
     match value {
@@ -21,7 +22,20 @@ pub(super) fn look_up<'a>(scope: &'a Value, reference: &Reference) -> Result<&'a
             None => return Err(undefined(value, reference, depth)),
         };
     }
-    Ok(value)
+    match value {
+        Value::String(text) if text.contains(MASKED) => Err(masked(reference)),
+        _ => Ok(value),
+    }
+}
+
+/// A step's answer in which a secret stood: what is left of it must not go on to a host as if it were the value.
+fn masked(reference: &Reference) -> Problem {
+    let words = format!(
+        "a secret stood in `{}`, and no run keeps one",
+        reference.path.join(".")
+    );
+    Problem::error("masked", &reference.place, words)
+        .help("ask for it where it is needed, with a script or a secret file on the host; or take the secret out of the answer")
 }
 
 fn undefined(parent: &Value, reference: &Reference, depth: usize) -> Problem {

@@ -173,6 +173,17 @@ fn the_renderer_sees_only_what_a_template_names() {
 }
 
 #[test]
+fn what_is_left_of_an_answer_with_a_secret_goes_nowhere() {
+    let scope = json!({ "steps": { "look": { "value": format!("x{}y", crate::secret::MASKED) } } });
+    let found = fill(&yaml("\"{{steps.look.value}}\""), &scope).unwrap_err();
+    assert_eq!(found[0].code, "masked");
+    assert_eq!(
+        found[0].message,
+        "a secret stood in `steps.look.value`, and no run keeps one"
+    );
+}
+
+#[test]
 fn a_key_cannot_be_a_template() {
     assert_eq!(
         refused("\"{{run.id}}\": 1").message,

@@ -13,7 +13,7 @@ use dr_plan::kind::{Effect, Evidence, Failure, Finding, Observation, Reason, Res
 use dr_plan::program::{Policy, Work};
 use dr_plan::state::RunState;
 
-use super::world::{Line, Reply, Request, Stage, Thing};
+use super::world::{Line, NOT_MINE, Reply, Request, Stage, Thing};
 
 /// How a kind acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -364,7 +364,9 @@ impl Action for Double {
             return Ok(vec![Evidence::new("what it made", "is gone")]);
         }
         let old = cx.noted_text("old").unwrap_or_default();
-        self.ask(cx, "undo", &old).await?;
+        if self.ask(cx, "undo", &old).await?.data == NOT_MINE {
+            return Ok(Vec::new());
+        }
         Ok(vec![Evidence::new("what it made", "was taken back")])
     }
 }

@@ -263,6 +263,27 @@ async fn while_users_cannot_be_moved_back_nothing_else_is_taken_away() {
 }
 
 #[tokio::test]
+async fn where_nobody_knows_what_users_came_from_nothing_that_serves_them_is_deleted() {
+    let (ledger, world, _) = carried_out(region_failover()).await;
+    world.cue("dns", "undo", [Cue::NotMine]);
+    let (ending, state) = take_back(&ledger, Line::Direct(world.clone())).await;
+    assert_eq!(ending, UndoEnding::Failed);
+    let Return::Failed(failure) = &state.back.steps[&id("dns")] else {
+        panic!("{:?}", state.back.steps);
+    };
+    assert_eq!(failure.reason, Reason::Refused);
+    assert!(failure.hint.as_ref().unwrap().ends_with("--leave dns"));
+    for serves in ["web", "db"] {
+        assert_eq!(world.thing(serves).stage, Stage::Done, "`{serves}`");
+    }
+    // A person says that they may go.
+    let work = Doubles::new(&region_failover(), Line::Direct(world.clone()));
+    let (ending, _) = take_back_with(&ledger, work, None, &["dns"]).await;
+    assert_eq!(ending, UndoEnding::Ended { people: true });
+    assert_eq!(world.thing("web").stage, Stage::Nothing);
+}
+
+#[tokio::test]
 async fn users_stay_where_they_are_while_there_is_nothing_to_go_back_to() {
     let (ledger, world, _) = carried_out(region_failover()).await;
     // The old side does not answer.

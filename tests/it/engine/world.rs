@@ -65,6 +65,9 @@ pub enum Reply {
     Panic,
 }
 
+/// What stands in a thing that is not one's own.
+pub const NOT_MINE: &str = "somebody else's";
+
 /// What happens instead of an ordinary answer.
 #[derive(Debug, Clone)]
 pub enum Cue {
@@ -76,6 +79,8 @@ pub enum Cue {
     LoseAnswer,
     /// It is said to be done, and is not.
     Lie,
+    /// Nothing is done, since nothing of it is known to be one's own.
+    NotMine,
     Foreign,
     CannotTell,
     Unseen,
@@ -159,6 +164,10 @@ impl World {
                 let thing = inner.things.get(&request.step).cloned();
                 Reply::Thing(thing.unwrap_or_default())
             }
+            Cue::NotMine => Reply::Thing(Thing {
+                data: NOT_MINE.into(),
+                ..Thing::default()
+            }),
             Cue::Foreign => Reply::Foreign,
             Cue::CannotTell => Reply::CannotTell,
             Cue::Unseen => Reply::Unseen,

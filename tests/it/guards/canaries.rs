@@ -33,7 +33,16 @@ fn no_secret_is_seen_where_it_does_not_belong() {
     shop.backup(&name_of(0));
     let lost = shop.lose();
     let sampler = Sampler::start();
-    let plan = shop.changed(|text| text);
+    // A script that says what it must not: a secret as a whole, and as an answer that other steps could refer to.
+    let talks = "  talks:\n    needs: [web-secret]\n    uses: check.command\n    with: { host: \"{{steps.web.host}}\", \
+                 command: \"tail -n 1 /etc/shop/secret.env | tee /dev/stderr\", contains: PASSWORD }\n    phase: web\n";
+    let plan = shop.changed(|text| {
+        text.replacen(
+            "  web-certificate:\n",
+            &format!("{talks}  web-certificate:\n"),
+            1,
+        )
+    });
     let ran = shop.run(&plan, &["--lost-at", &lost, "--approve", "go"]);
     assert_eq!(ran.code, Some(0), "{}", ran.said());
 
