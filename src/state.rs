@@ -3,6 +3,7 @@
 //! date while it folds, so that the question costs nothing with a hundred thousand steps.
 
 mod back;
+mod filled;
 mod fold;
 mod progress;
 pub mod reporter;

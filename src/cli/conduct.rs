@@ -196,7 +196,10 @@ pub fn write_reports(folder: &RunFolder, ledger: &Ledger, mask: &Mask, json: boo
         Ok(_) if json => {}
         Ok(path) => {
             let path = path.with_file_name("report.md");
-            super::say(&format!("\nreport: {}\n", path.display()));
+            super::say(&format!(
+                "\nreport: {} (and report.html, to look at)\n",
+                path.display()
+            ));
         }
         Err(error) => {
             let run = ledger.state(|state| state.header.run.short().to_string());

@@ -94,7 +94,7 @@ fn table(state: &RunState, live: bool, damaged: bool) -> String {
             Status::LeftOut(why) => why.clone(),
             Status::Running if step.asking.is_some() => "waits for a person".into(),
             Status::Running => step.progress.as_ref().map(progress).unwrap_or_default(),
-            _ => step.bound.title.clone(),
+            _ => state.filled(&step.bound.title),
         };
         let took = step.took().map(duration).unwrap_or_default();
         table.add_row([

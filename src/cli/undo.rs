@@ -310,9 +310,10 @@ fn text_of(state: &RunState, steps: &[BackStep], leave: &BTreeMap<StepId, String
     for step in steps {
         let title = state
             .step(&step.step)
-            .map_or("", |s| s.bound.title.as_str());
+            .map_or(String::new(), |s| state.filled(&s.bound.title));
+        // What it did stands under what is done to it: bare, `power off db-1` would read as what is about to come.
         text.push_str(&format!(
-            "  {:<18}{}\n  {:<18}{title}\n",
+            "  {:<18}{}\n  {:<18}of: {title}\n",
             step.step.as_str(),
             words(step, state, leave).1,
             ""
@@ -334,7 +335,7 @@ fn show(state: &RunState, steps: &[BackStep], leave: &BTreeMap<StepId, String>, 
             serde_json::json!({
                 "step": step.step,
                 "kind": known.map(|s| s.bound.kind.as_str()),
-                "title": known.map(|s| s.bound.title.as_str()),
+                "title": known.map(|s| state.filled(&s.bound.title)),
                 "would": word,
                 "words": text,
             })

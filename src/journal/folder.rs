@@ -50,7 +50,7 @@ pub enum FolderError {
         state: PathBuf,
     },
     /// Several runs fit.
-    #[error("`{name}` can mean {}", all.iter().map(RunId::as_str).collect::<Vec<_>>().join(" or "))]
+    #[error("`{name}` can mean {}", all.iter().map(RunId::short).collect::<Vec<_>>().join(" or "))]
     Several {
         /// What was asked for.
         name: String,
@@ -182,8 +182,9 @@ impl RunFolder {
             _ => all
                 .into_iter()
                 .filter(|id| {
-                    let id = id.as_str();
-                    !lower.is_empty() && (id.starts_with(&lower) || id.ends_with(&lower))
+                    // The short one, which is shown, is the end of it, and may be typed in part as well.
+                    let fits = id.as_str().starts_with(&lower) || id.as_str().ends_with(&lower);
+                    !lower.is_empty() && (fits || id.short().starts_with(&lower))
                 })
                 .collect(),
         };

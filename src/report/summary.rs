@@ -69,7 +69,7 @@ impl Report {
             }),
             stopped: state.stopped.as_ref().map(|(why, _)| why.clone()),
             next: next(state),
-            steps: state.steps.iter().map(step).collect(),
+            steps: state.steps.iter().map(|one| step(state, one)).collect(),
             critical_path: critical_path(state),
             resources: state.resources.iter().map(made).collect(),
             findings: findings(state),
@@ -151,11 +151,11 @@ fn data_loss(state: &RunState) -> DataLoss {
     }
 }
 
-fn step(step: &StepState) -> StepReport {
+fn step(state: &RunState, step: &StepState) -> StepReport {
     StepReport {
         id: step.bound.id.clone(),
         kind: step.bound.kind.clone(),
-        title: step.bound.title.clone(),
+        title: state.filled(&step.bound.title),
         effect: step.bound.effect,
         phase: step.bound.phase.clone(),
         owner: step.bound.owner.clone(),
@@ -252,7 +252,7 @@ fn still_open(state: &RunState) -> Vec<StillOpen> {
                 step: id.clone(),
                 what: format!(
                     "`{}` did not come about: what should have been fenced may still take writes",
-                    step.bound.title
+                    state.filled(&step.bound.title)
                 ),
                 until: None,
             });

@@ -11,7 +11,7 @@ use crate::event::{
     Ask, AskKind, BoundNeed, BoundStep, Event, Header, Mark, OnFailure, RunResult, Was, What,
 };
 use crate::ids::StepId;
-use crate::kind::{Effect, Failure, Observation, Output, Reason};
+use crate::kind::{Failure, Observation, Output, Reason};
 
 fn id(at: usize) -> StepId {
     StepId::new(&format!("s{at}")).unwrap()
@@ -40,9 +40,6 @@ fn header() -> impl Strategy<Value = Header> {
             .into_iter()
             .enumerate()
             .map(|(at, (needs, flags, critical))| BoundStep {
-                id: id(at),
-                kind: "wait".into(),
-                effect: Effect::Read,
                 needs: match at {
                     0 => Vec::new(),
                     _ => needs
@@ -60,14 +57,7 @@ fn header() -> impl Strategy<Value = Header> {
                 },
                 finally: at >= ordinary,
                 left_out: (flags % 11 == 0).then(|| "another mode".into()),
-                probe: None,
-                title: String::new(),
-                asks: Vec::new(),
-                expect: None,
-                phase: None,
-                owner: None,
-                notes: None,
-                runbook_url: None,
+                ..super::sample::step(id(at).as_str())
             })
             .collect();
         super::sample::header(steps)

@@ -1,9 +1,9 @@
-//! The least header that a run can have, for tests of what comes after it.
+//! The least header and step that a run can have, for tests of what comes after it.
 
 use super::*;
-use crate::event::{Header, Objectives};
+use crate::event::{Header, Objectives, OnFailure};
 use crate::ids::RunId;
-use crate::kind::Mode;
+use crate::kind::{Effect, Mode};
 
 /// A failover of `steps` that was lost when it began, in the first second of `Timestamp::UNIX_EPOCH` plus 1.7e9.
 pub fn header(steps: Vec<BoundStep>) -> Header {
@@ -29,5 +29,27 @@ pub fn header(steps: Vec<BoundStep>) -> Header {
         plan_path: "p.yaml".into(),
         inventory_path: "inventories/sandbox.yaml".into(),
         provider_paths: Vec::new(),
+    }
+}
+
+/// A step that only looks and needs nothing.
+pub fn step(name: &str) -> BoundStep {
+    BoundStep {
+        id: StepId::new(name).unwrap(),
+        kind: "wait".into(),
+        effect: Effect::Read,
+        needs: Vec::new(),
+        critical: false,
+        on_failure: OnFailure::Contain,
+        finally: false,
+        left_out: None,
+        probe: None,
+        title: String::new(),
+        asks: Vec::new(),
+        expect: None,
+        phase: None,
+        owner: None,
+        notes: None,
+        runbook_url: None,
     }
 }

@@ -60,7 +60,8 @@ fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
     shop.do_it(&["approve", "last", "go", "--as", "Ada"])
         .ended(5, &shop)
         .says("dr-plan resume");
-    let asking = shop.begin(&["resume", "last"]);
+    // In the background of a terminal, which belongs to the shell meanwhile.
+    let asking = shop.begin_in_background(&["resume", "last"]);
     shop.wait_for_status(ASKS);
     shop.do_it(&["approve", "last", "go", "--as", "Ada"])
         .ended(0, &shop);

@@ -331,6 +331,35 @@ impl Shop {
         working
     }
 
+    /// Types a command with `&` behind it, at a terminal of its own: its shell puts it into the background, where a read from the
+    /// terminal would stop it (SIGTTIN).
+    pub fn begin_in_background(&self, words: &[&str]) -> Working {
+        let asked = self.dr(words);
+        let quoted =
+            |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''"));
+        let line: Vec<String> = std::iter::once(asked.get_program())
+            .chain(asked.get_args())
+            .map(quoted)
+            .collect();
+        let mut shell = Command::new("script");
+        shell.args([
+            "-qec",
+            &format!("set -m; {} & wait $!", line.join(" ")),
+            "/dev/null",
+        ]);
+        shell.env("SHELL", "/bin/bash");
+        for (name, value) in asked.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        if let Some(folder) = asked.get_current_dir() {
+            shell.current_dir(folder);
+        }
+        self.begin_with(shell, Stdio::null())
+    }
+
     /// Types a command and lets it work.
     pub fn begin(&self, words: &[&str]) -> Working {
         self.begin_with(self.dr(words), Stdio::null())
