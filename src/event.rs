@@ -449,7 +449,7 @@ pub const NOT_YET: &str = "not yet: ";
 /// A question to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Its name within the step: `approve`, `attest`, `older-backup-2`.
+    /// Its name within the step: `approve`, `attest`, `older-backup-20261120T030000Z`.
     pub name: String,
     /// The kind, which decides what may answer it.
     pub kind: AskKind,

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::backups::{Candidate, candidates, dataset, form, places};
+use super::backup_choice::{Chosen, Refused, came_back, question, youngest};
+use super::backups::{candidates, dataset, form, places};
 use super::check_backups::{dataset_named, examine};
 use super::config_files::tried;
 use super::data_checks::{self, DataCheck};
@@ -18,10 +19,11 @@ use super::data_kinds::{Wanted, restoration};
 use super::{Action, Bind, Context, Verb, Verified, host_named, let_go_of};
 use crate::codec;
 use crate::dataset::{Artifact, Progress, Restore, Stand, deliver};
-use crate::event::{Ask, AskKind};
+use crate::event::Ask;
 use crate::inventory::{DatasetKind, Key};
 use crate::kind::{Effect, Evidence, Failure, Finding, Observation, Output, Reason, Undo};
 use crate::problem::Problem;
+use crate::store;
 use crate::yaml::Node;
 
 /// Arguments of `dataset.restore`.
@@ -60,17 +62,24 @@ const DEADLINE: Duration = Duration::from_secs(6 * 3600);
 /// A presigned URL is good for as long as a fetch may take.
 const URL_VALID: Duration = Duration::from_secs(6 * 3600);
 
-/// The backup that was chosen, as it is noted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Chosen {
-    label: String,
-    store: String,
-    path: String,
-    bytes: u64,
-    sha256: Option<String>,
-    taken: Timestamp,
-    /// Which entry of the dataset's `backups`.
-    source: usize,
+/// Why a backup is not staged.
+enum Unstaged {
+    /// It will not do; another one may.
+    Unfit { why: String, gone: bool },
+    /// That says nothing about the backup.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unstaged {
+    fn from(failure: Failure) -> Self {
+        match failure.reason {
+            Reason::Damaged => Unstaged::Unfit {
+                why: failure.message,
+                gone: false,
+            },
+            _ => Unstaged::Failed(failure),
+        }
+    }
 }
 
 impl Verb for DatasetRestore {
@@ -171,21 +180,9 @@ impl Progress for Told<'_> {
 }
 
 impl DatasetRestore {
-    fn chosen(cx: &Context) -> Option<Chosen> {
-        cx.noted("backup")
-            .and_then(|value| serde_json::from_value(value).ok())
-    }
-
-    /// Labels that this step has refused, with the reason.
-    fn refused(cx: &Context) -> Vec<(String, String)> {
-        cx.noted("refused")
-            .and_then(|value| serde_json::from_value(value).ok())
-            .unwrap_or_default()
-    }
-
     /// A second backup in the same attempt must not find the first one's job: each has a number of its own.
     fn job_number(cx: &Context) -> u32 {
-        (cx.adopted_attempts() + cx.attempt.max(1)) * 100 + Self::refused(cx).len() as u32
+        (cx.adopted_attempts() + cx.attempt.max(1)) * 100 + Refused::noted(cx).len() as u32
     }
 
     async fn restoration(&self, cx: &Context, label: &str) -> Result<Box<dyn Restore>, Failure> {
@@ -213,40 +210,24 @@ impl DatasetRestore {
             cx.log(failure.message);
         }
         let all = candidates(&places, self.prefer.as_deref());
-        let mut refused = Self::refused(cx);
-        for candidate in &all {
-            let label = candidate.label();
-            if refused.iter().any(|(known, _)| *known == label) {
-                continue;
+        let mut refused = Refused::noted(cx);
+        if came_back(&mut refused, &all) {
+            cx.note("refused", as_value(&refused)).await?;
+        }
+        let known = refused.len();
+        let next = youngest(&all, &mut refused);
+        for one in &refused[known..] {
+            cx.log(format!("{} is refused: {}", one.label, one.why));
+        }
+        if let Some(candidate) = next {
+            if let Some(ask) = question(&self.dataset, candidate, &candidate.words(cx), &refused) {
+                consent(cx, ask).await?;
             }
-            if let Some(why) = candidate.refused() {
-                cx.log(format!("{label} is refused: {why}"));
-                refused.push((label, why.to_string()));
-                continue;
-            }
-            if let Some((newest, why)) = refused.first() {
-                self.ask_for_older(cx, candidate, newest, why, refused.len())
-                    .await?;
-            }
-            let source = dataset
-                .backups
-                .iter()
-                .position(|source| std::ptr::eq(source, candidate.source))
-                .unwrap_or(0);
-            let backup = &candidate.judged.backup;
-            return Ok(Chosen {
-                label,
-                store: backup.store.clone(),
-                path: backup.path.clone(),
-                bytes: backup.bytes,
-                sha256: backup.manifest.as_ref().map(|entry| entry.sha256.clone()),
-                taken: backup.taken,
-                source,
-            });
+            return Ok(Chosen::of(candidate, dataset));
         }
         let why: Vec<String> = refused
             .iter()
-            .map(|(label, why)| format!("{label}: {why}"))
+            .map(|one| format!("{}: {}", one.label, one.why))
             .collect();
         let words = if why.is_empty() {
             "none was found".to_string()
@@ -263,39 +244,6 @@ impl DatasetRestore {
             format!(
                 "`{}` has no backup that could be used: {words}",
                 self.dataset
-            ),
-        ))
-    }
-
-    /// An older backup loses more: that is a person's decision, in the same run.
-    async fn ask_for_older(
-        &self,
-        cx: &Context,
-        next: &Candidate<'_>,
-        newest: &str,
-        why: &str,
-        count: usize,
-    ) -> Result<(), Failure> {
-        let ask = Ask {
-            name: format!("older-backup-{count}"),
-            kind: AskKind::OlderBackup,
-            question: format!("Restore `{}` from the next older backup?", self.dataset),
-            details: vec![
-                format!("{newest} will not do: {why}"),
-                format!("next: {}", next.words(cx)),
-            ],
-            timeout: None,
-            by: Vec::new(),
-        };
-        let given = cx.ask(ask).await?;
-        if given.yes {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Reason::Declined,
-            format!(
-                "{newest} will not do ({why}), and {} declined the next older one",
-                given.by
             ),
         ))
     }
@@ -349,18 +297,34 @@ impl DatasetRestore {
         Ok((artifact, Some(form(source.form))))
     }
 
-    /// Stages and asks the data; a failure with reason `Damaged` means that this backup will not do.
-    async fn stage(&self, cx: &Context, chosen: &Chosen) -> Result<Box<dyn Restore>, Failure> {
+    /// Stages and asks the data.
+    async fn stage(&self, cx: &Context, chosen: &Chosen) -> Result<Box<dyn Restore>, Unstaged> {
         let restoration = self.restoration(cx, &chosen.label).await?;
         match restoration.stand().await? {
             Stand::Live | Stand::Closing => return Ok(restoration),
             Stand::Ready => {}
-            Stand::Foreign { what } => return Err(Failure::new(Reason::Refused, what)),
-            Stand::Absent | Stand::Staging | Stand::Running { .. } | Stand::CannotTell { .. } => {
-                let (artifact, declared) = self.artifact(cx, chosen, &*restoration).await?;
-                let report = restoration
+            Stand::Foreign { what } => return Err(Failure::new(Reason::Refused, what).into()),
+            stand @ (Stand::Absent
+            | Stand::Staging
+            | Stand::Running { .. }
+            | Stand::CannotTell { .. }) => {
+                // The store is not asked before: a host that has the bytes already does not need them there.
+                let at_work = matches!(stand, Stand::Running { .. });
+                let (artifact, declared) = match self.artifact(cx, chosen, &*restoration).await {
+                    Err(failure) if failure.reason == Reason::NotFound && !at_work => {
+                        return Err(not_found(cx, chosen, failure).await);
+                    }
+                    came => came?,
+                };
+                let staged = restoration
                     .stage(&artifact, declared, DEADLINE, &mut Told(cx))
-                    .await?;
+                    .await;
+                let report = match staged {
+                    Err(failure) if failure.reason == Reason::NotFound => {
+                        return Err(not_found(cx, chosen, failure).await);
+                    }
+                    came => came?,
+                };
                 cx.note(
                     "stage",
                     serde_json::to_value(&report.facts).unwrap_or_default(),
@@ -373,13 +337,56 @@ impl DatasetRestore {
             Ok(_) => Ok(restoration),
             Err(failure) if failure.reason == Reason::Verify => {
                 restoration.drop_staged(&mut Told(cx)).await?;
-                Err(Failure {
-                    reason: Reason::Damaged,
-                    ..failure
+                Err(Unstaged::Unfit {
+                    why: failure.message,
+                    gone: false,
                 })
             }
-            Err(failure) => Err(failure),
+            Err(failure) => Err(failure.into()),
         }
+    }
+}
+
+fn as_value(refused: &[Refused]) -> serde_json::Value {
+    serde_json::to_value(refused).unwrap_or_default()
+}
+
+/// An older backup loses more: that is a person's decision, in the same run.
+async fn consent(cx: &Context, ask: Ask) -> Result<(), Failure> {
+    let why = ask.details.first().cloned().unwrap_or_default();
+    let asked = ask.question.clone();
+    let given = cx.ask(ask).await?;
+    if given.yes {
+        return Ok(());
+    }
+    let words = format!("{why}; \"{asked}\" was answered no by {}", given.by);
+    let hint = format!("dr-plan resume {} asks again", cx.run.short());
+    Err(Failure::new(Reason::Declined, words).hint(hint))
+}
+
+/// Something was not found on the way: the backup itself, or what has nothing to do with it (a program of the host, the store).
+async fn not_found(cx: &Context, chosen: &Chosen, failure: Failure) -> Unstaged {
+    let lacks = match cx.services.store(&chosen.store) {
+        Ok(store) => store::lacks(&*store, &chosen.path).await,
+        Err(failure) => Err(failure),
+    };
+    match lacks {
+        Ok(true) => {
+            cx.log(failure.message);
+            Unstaged::Unfit {
+                why: format!("store `{}` does not have it any more", chosen.store),
+                gone: true,
+            }
+        }
+        Ok(false) => Unstaged::Failed(failure),
+        // Its other backups would be missing just as well: none is refused for that.
+        Err(looked) => Unstaged::Failed(Failure {
+            message: format!(
+                "{}; and whether the store lacks this backup alone cannot be seen: {}",
+                failure.message, looked.message
+            ),
+            ..looked
+        }),
     }
 }
 
@@ -416,7 +423,7 @@ impl Action for DatasetRestore {
     }
 
     async fn observe(&self, cx: &Context) -> Result<Observation, Failure> {
-        let label = Self::chosen(cx).map_or_else(|| "none".to_string(), |chosen| chosen.label);
+        let label = Chosen::noted(cx).map_or_else(|| "none".to_string(), |chosen| chosen.label);
         let restoration = self.restoration(cx, &label).await?;
         Ok(restoration
             .stand()
@@ -426,7 +433,11 @@ impl Action for DatasetRestore {
 
     async fn apply(&self, cx: &Context) -> Result<(), Failure> {
         let restoration = loop {
-            let chosen = match Self::chosen(cx) {
+            let refused = Refused::noted(cx);
+            // A process may have died between the two notes of a refusal.
+            let standing = Chosen::noted(cx)
+                .filter(|chosen| refused.iter().all(|one| one.label != chosen.label));
+            let chosen = match standing {
                 Some(chosen) => chosen,
                 None => {
                     let chosen = self.choose(cx).await?;
@@ -438,18 +449,20 @@ impl Action for DatasetRestore {
             cx.log(format!("restoring from {}", chosen.label));
             match self.stage(cx, &chosen).await {
                 Ok(restoration) => break restoration,
-                Err(failure) if failure.reason == Reason::Damaged => {
-                    cx.log(format!("{} will not do: {}", chosen.label, failure.message));
-                    let mut refused = Self::refused(cx);
-                    refused.push((chosen.label, failure.message));
-                    cx.note(
-                        "refused",
-                        serde_json::to_value(&refused).unwrap_or_default(),
-                    )
-                    .await?;
+                Err(Unstaged::Unfit { why, gone }) => {
+                    cx.log(format!("{} will not do: {why}", chosen.label));
+                    // Choosing may have taken some out.
+                    let mut refused = Refused::noted(cx);
+                    refused.push(Refused {
+                        label: chosen.label,
+                        why,
+                        taken: Some(chosen.taken),
+                        gone,
+                    });
+                    cx.note("refused", as_value(&refused)).await?;
                     cx.note("backup", serde_json::Value::Null).await?;
                 }
-                Err(failure) => return Err(failure),
+                Err(Unstaged::Failed(failure)) => return Err(failure),
             }
         };
         if let Some(kept) = restoration.swap(&mut Told(cx)).await? {
@@ -459,8 +472,8 @@ impl Action for DatasetRestore {
     }
 
     async fn verify(&self, cx: &Context) -> Result<Verified, Failure> {
-        let chosen =
-            Self::chosen(cx).ok_or_else(|| Failure::new(Reason::Verify, "no backup was chosen"))?;
+        let chosen = Chosen::noted(cx)
+            .ok_or_else(|| Failure::new(Reason::Verify, "no backup was chosen"))?;
         let restoration = self.restoration(cx, &chosen.label).await?;
         let live = restoration.live();
         let stand = restoration.stand().await?;
@@ -511,7 +524,7 @@ impl Action for DatasetRestore {
     }
 
     async fn kept(&self, cx: &Context) -> Result<Option<String>, Failure> {
-        let (Some(kept), Some(chosen)) = (cx.noted_text("kept"), Self::chosen(cx)) else {
+        let (Some(kept), Some(chosen)) = (cx.noted_text("kept"), Chosen::noted(cx)) else {
             return Ok(None);
         };
         let restoration = self.restoration(cx, &chosen.label).await?;
@@ -523,7 +536,7 @@ impl Action for DatasetRestore {
     }
 
     async fn release(&self, cx: &Context) -> Result<(), Failure> {
-        let Some(chosen) = Self::chosen(cx) else {
+        let Some(chosen) = Chosen::noted(cx) else {
             return Ok(());
         };
         let restoration = self.restoration(cx, &chosen.label).await?;
@@ -531,7 +544,12 @@ impl Action for DatasetRestore {
     }
 
     async fn undo(&self, cx: &Context) -> Result<Vec<Evidence>, Failure> {
-        let Some(chosen) = Self::chosen(cx) else {
+        let Some(chosen) = Chosen::noted(cx) else {
+            // What was begun from a backup that will not do is dropped, too; nothing of it was ever live.
+            if cx.noted("refused").is_some() {
+                let restoration = self.restoration(cx, "none").await?;
+                restoration.drop_staged(&mut Told(cx)).await?;
+            }
             return Ok(Vec::new());
         };
         let restoration = self.restoration(cx, &chosen.label).await?;

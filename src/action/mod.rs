@@ -5,6 +5,7 @@
 
 mod approve;
 mod ask_dns;
+mod backup_choice;
 mod backups;
 mod bootstrap_key;
 mod check_backups;

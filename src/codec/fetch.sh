@@ -26,7 +26,7 @@ dr_fetch() {
     fi
     case "$dr_http" in
       401 | 403) dr_fail denied "the store refuses the presigned URL (HTTP $dr_http); it may have run out, or a clock is wrong: this host says $(date -u +%Y-%m-%dT%H:%M:%SZ)" ;;
-      404) dr_fail not_found "the store does not have the backup any more (HTTP 404)" ;;
+      404) dr_fail not_found "the store says that it has no such backup (HTTP 404)" ;;
       416) dr_fail damaged "the store has fewer bytes than its listing said" ;;
     esac
     # Progress earns patience: only tries that got nothing count.

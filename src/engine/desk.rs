@@ -109,13 +109,18 @@ fn dead(error: &JournalError) -> Failure {
 #[async_trait::async_trait]
 impl Person for Desk {
     async fn ask(&self, step: &StepId, ask: Ask) -> Result<Given, Failure> {
-        // An answer that was given before a crash still holds.
+        // An answer that was given before a crash still holds: for what was asked, and not for what came to bear its name.
         let earlier = self.ledger.state(|state| {
             let step = state.step(step)?;
             step.answers
                 .iter()
                 .rev()
-                .find(|answered| answered.ask.name == ask.name && answered.yes)
+                .find(|answered| {
+                    let asked = &answered.ask;
+                    let same = asked.name == ask.name && asked.question == ask.question;
+                    same && asked.kind == ask.kind
+                })
+                .filter(|answered| answered.yes)
                 .map(|answered| Given {
                     yes: true,
                     by: answered.by.clone(),

@@ -67,6 +67,13 @@ pub async fn read_all(store: &dyn Store, path: &str, limit: u64) -> Result<bytes
     Ok(content)
 }
 
+/// Whether the store can be listed and this very object is not in it. A store that is down, a bucket that is missing and credentials
+/// that are refused are failures: they say nothing about one object.
+pub async fn lacks(store: &dyn Store, path: &str) -> Result<bool, Failure> {
+    let there = store.list(path).await?;
+    Ok(there.iter().all(|object| object.path != path))
+}
+
 /// Why object_store failed, in our words. Its own texts name places, never credentials: those travel in headers.
 fn failure(store: &str, doing: &str, error: &object_store::Error) -> Failure {
     use object_store::Error;

@@ -84,7 +84,7 @@ fn list(folder: &Path) -> String {
 }
 
 /// Only root gives files away, and a restore of files does.
-fn applicable() -> bool {
+pub(super) fn applicable() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         println!(
@@ -114,11 +114,11 @@ fn member(name: &str, kind: char, link: &str, content: &[u8]) -> Vec<u8> {
     all
 }
 
-fn file(name: &str) -> Vec<u8> {
+pub(super) fn file(name: &str) -> Vec<u8> {
     member(name, '0', "", b"x")
 }
 
-fn archive(members: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn archive(members: &[Vec<u8>]) -> Vec<u8> {
     let mut all = members.concat();
     all.resize(all.len() + 1024, 0);
     all

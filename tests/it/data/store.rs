@@ -8,7 +8,7 @@ use dr_plan::kind::Reason;
 use dr_plan::secret::Secret;
 use dr_plan::store::catalog::{self, Pattern};
 use dr_plan::store::judge::{self, Declared, Verdict};
-use dr_plan::store::{Fetch, S3Store, Store};
+use dr_plan::store::{Fetch, S3Store, Store, lacks};
 use jiff::tz::TimeZone;
 
 use super::cluster::through;
@@ -91,16 +91,20 @@ async fn what_a_store_refuses_is_told_apart_and_shows_no_secret() {
     let store = server.store();
     let missing = store.read("nothing", 0, 1).await.unwrap_err();
     assert_eq!(missing.reason, Reason::NotFound, "{missing}");
+    assert!(lacks(&store, "nothing").await.unwrap());
+    assert!(!lacks(&store, "a").await.unwrap());
     let mut settings = server.settings();
     settings.secret_key = Secret::new("canary-of-the-key".into());
-    let denied = S3Store::new(&settings)
-        .unwrap()
-        .read("a", 0, 1)
-        .await
-        .unwrap_err();
+    let stranger = S3Store::new(&settings).unwrap();
+    let denied = stranger.read("a", 0, 1).await.unwrap_err();
+    assert!(lacks(&stranger, "nothing").await.is_err());
     assert_eq!(denied.reason, Reason::Denied, "{denied}");
     assert!(denied.hint.is_some());
     assert!(!denied.message.contains("canary-of-the-key"));
+    settings.bucket = "another-bucket".into();
+    settings.secret_key = server.settings().secret_key;
+    let elsewhere = S3Store::new(&settings).unwrap();
+    assert!(lacks(&elsewhere, "nothing").await.is_err());
     settings.endpoint = Some("http://127.0.0.1:9".into());
     let store = S3Store::new(&settings).unwrap();
     let gone = tokio::time::timeout(Duration::from_secs(50), store.list("")).await;

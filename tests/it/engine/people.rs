@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dr_plan::action::Person as _;
 use dr_plan::engine::{Answer, Desk, Ending};
-use dr_plan::event::{Mark, RunResult};
+use dr_plan::event::{Ask, AskKind, Mark, RunResult};
 use dr_plan::state::{RunState, Status};
 
 use super::doubles::policy;
@@ -199,4 +200,42 @@ async fn a_mark_on_a_blocked_step_wakes_a_run_that_is_still_at_work() {
     };
     let ((came, _), ()) = tokio::join!(run.go(), someone);
     assert_eq!(came.unwrap(), ended(RunResult::MetWithExceptions));
+}
+
+#[tokio::test]
+async fn an_answer_counts_for_what_was_asked_and_for_nothing_else_of_that_name() {
+    let (run, _, _) = gated().begin();
+    let (desk, go) = (run.desk.clone(), id("go"));
+    let ask = |backup: &str| Ask {
+        name: "older-backup-1".into(),
+        kind: AskKind::OlderBackup,
+        question: format!("Restore from the next older backup, `{backup}`?"),
+        details: Vec::new(),
+        timeout: None,
+        by: Vec::new(),
+    };
+    let put = async |backup: &str, yes: bool| {
+        let someone = async {
+            asked(&desk, "go").await;
+            let answer = Answer {
+                yes,
+                by: "grace".into(),
+                because: None,
+                how: "command".into(),
+            };
+            assert!(desk.answer(&go, None, answer).await);
+        };
+        let both = async { tokio::join!(desk.ask(&go, ask(backup)), someone) };
+        let both = tokio::time::timeout(Duration::from_secs(20), both).await;
+        assert_eq!(both.expect("nobody asked").0.unwrap().yes, yes);
+    };
+    let known = async |backup: &str| {
+        let given = tokio::time::timeout(Duration::from_secs(20), desk.ask(&go, ask(backup)));
+        given.await.expect("it was asked again").unwrap().yes
+    };
+    put("20261120", true).await;
+    put("20261119", false).await;
+    assert!(known("20261120").await, "the no was to another one");
+    put("20261119", true).await;
+    assert!(known("20261119").await);
 }

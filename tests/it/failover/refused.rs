@@ -4,7 +4,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::shop::Shop;
 
-const ASKS: &[&str] = &["from the next older backup?"];
+const ASKS: &[&str] = &["from the next older backup, `vault:"];
 
 #[test]
 fn a_cut_newest_backup_leads_to_the_question_for_the_next_older_one() {
@@ -49,6 +49,7 @@ fn a_cut_newest_backup_leads_to_the_question_for_the_next_older_one() {
     let measured = report["rpo"]["measured"].as_f64().unwrap();
     assert!((measured - truth).abs() < 1.0, "{measured} is not {truth}");
     let taken = evening.strftime("%Y%m%dT%H%M%SZ").to_string();
+    assert!(question.contains(&taken), "{question}");
     let retried = |what: &serde_json::Value| what["event"] == "retry" && what["step"] == "dns";
     let journal = shop.journal();
     assert!(
