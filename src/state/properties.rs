@@ -8,11 +8,10 @@ use proptest::prelude::*;
 
 use super::{RunState, Status};
 use crate::event::{
-    Ask, AskKind, BoundNeed, BoundStep, Event, Header, Mark, Objectives, OnFailure, RunResult, Was,
-    What,
+    Ask, AskKind, BoundNeed, BoundStep, Event, Header, Mark, OnFailure, RunResult, Was, What,
 };
-use crate::ids::{RunId, StepId};
-use crate::kind::{Effect, Failure, Mode, Observation, Output, Reason};
+use crate::ids::StepId;
+use crate::kind::{Effect, Failure, Observation, Output, Reason};
 
 fn id(at: usize) -> StepId {
     StepId::new(&format!("s{at}")).unwrap()
@@ -71,7 +70,7 @@ fn header() -> impl Strategy<Value = Header> {
                 runbook_url: None,
             })
             .collect();
-        header(steps)
+        super::sample::header(steps)
     })
 }
 

@@ -1,8 +1,9 @@
 //! The least header that a run can have, for tests of what comes after it.
 
 use super::*;
-use crate::event::{Header, Mode, Objectives};
+use crate::event::{Header, Objectives};
 use crate::ids::RunId;
+use crate::kind::Mode;
 
 /// A failover of `steps` that was lost when it began, in the first second of `Timestamp::UNIX_EPOCH` plus 1.7e9.
 pub fn header(steps: Vec<BoundStep>) -> Header {
