@@ -128,7 +128,11 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
             at: _,
             backup_taken: _,
             limit: _,
-        } => text(mask, dataset),
+            taken_as_utc,
+        } => {
+            text(mask, dataset);
+            all(mask, taken_as_utc);
+        }
         What::Health {
             green: _,
             evidence: e,
