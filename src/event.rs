@@ -205,6 +205,9 @@ pub enum What {
         backup_taken: Option<Timestamp>,
         /// The limit that the plan sets, if any.
         limit: Option<Duration>,
+        /// The questions whose answers had no time zone, neither of their own nor from the plan, and were taken as UTC.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        taken_as_utc: Vec<String>,
     },
     /// Health turned green or red.
     Health {

@@ -12,7 +12,9 @@ mod needs;
 mod placeholder;
 mod roles;
 mod scope;
+mod unproved;
 mod unread;
+mod unused;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -139,6 +141,7 @@ impl Program {
                 continue;
             };
             kinds[at] = Some(kind);
+            problems.extend(unused::keys(step, kind));
             let scope = Scope {
                 run: &run,
                 inputs: &inputs,
@@ -177,6 +180,7 @@ impl Program {
         }
         blast_radius::check(&sources, &mut problems);
         problems.extend(roles::unawaited(&all, &sources, &made, &index));
+        problems.extend(unproved::restores(&all, &sources, &index, mode));
         let scope = Scope {
             run: &run,
             inputs: &inputs,

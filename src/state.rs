@@ -152,6 +152,17 @@ pub struct Newest {
     pub limit: Option<Duration>,
 }
 
+/// A time of the newest record that nobody said the zone of: it was taken as UTC, and may be wrong by hours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenAsUtc {
+    /// Who measured.
+    pub step: StepId,
+    /// What.
+    pub dataset: String,
+    /// The question that gave it.
+    pub query: String,
+}
+
 /// The sum.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunState {
@@ -173,6 +184,8 @@ pub struct RunState {
     pub resources: Vec<(StepId, Resource, Option<String>)>,
     /// The newest record of each dataset that was measured.
     pub newest: Vec<Newest>,
+    /// Times of newest records without a zone.
+    pub taken_as_utc: Vec<TakenAsUtc>,
     /// The last word of health: green, since when.
     pub health: Option<(bool, Timestamp)>,
     /// The evidence of the last health word.
@@ -279,6 +292,7 @@ impl RunState {
             refused: Vec::new(),
             resources: Vec::new(),
             newest: Vec::new(),
+            taken_as_utc: Vec::new(),
             health: None,
             health_evidence: Vec::new(),
             healthy_since: None,
@@ -430,6 +444,21 @@ impl RunState {
             .iter()
             .map(|newest| (between(newest.at, self.header.lost_at), newest))
             .max_by_key(|(lost, _)| *lost)
+    }
+
+    /// The questions to a dataset whose answers had no zone, each once.
+    pub fn taken_as_utc<'a>(&'a self, dataset: &str) -> Vec<&'a str> {
+        let mut queries = Vec::new();
+        for one in self
+            .taken_as_utc
+            .iter()
+            .filter(|one| one.dataset == dataset)
+        {
+            if !queries.contains(&one.query.as_str()) {
+                queries.push(one.query.as_str());
+            }
+        }
+        queries
     }
 
     /// From the loss to the first green of the series that held.

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::Context;
 use crate::codec;
-use crate::inventory::{BackupSource, Compression, Dataset, Form, Key};
+use crate::inventory::{BackupSource, Compression, Dataset, Form, Key, zone_named};
 use crate::kind::{Failure, Reason};
 use crate::store::catalog::{self, Backup, Pattern};
 use crate::store::judge::{Assessment, Declared, Judged, Verdict, assess};
@@ -78,7 +78,8 @@ pub(super) async fn places<'a>(
             };
             let pattern = Pattern::parse(&source.path).map_err(|error| wrong(error.to_string()))?;
             let zone = match &source.zone {
-                Some(name) => TimeZone::get(name).map_err(|error| wrong(error.to_string()))?,
+                Some(name) => zone_named(name)
+                    .ok_or_else(|| wrong(format!("this machine knows no time zone `{name}`")))?,
                 None => TimeZone::UTC,
             };
             let mut catalog =

@@ -174,13 +174,14 @@ impl Context {
             .await
     }
 
-    /// Enters the newest record of a dataset, read from the data itself.
+    /// Enters the newest record of a dataset, read from the data itself. `taken_as_utc`: the questions whose answers had no zone.
     pub async fn newest(
         &self,
         dataset: &str,
         at: Timestamp,
         backup_taken: Option<Timestamp>,
         limit: Option<std::time::Duration>,
+        taken_as_utc: Vec<String>,
     ) -> Result<(), Failure> {
         let what = What::Newest {
             step: self.step.clone(),
@@ -188,6 +189,7 @@ impl Context {
             at,
             backup_taken,
             limit,
+            taken_as_utc,
         };
         self.record.durable(what).await
     }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Bind, decode_args};
-use crate::dataset::{DataCopy, Expectation, Question, redis};
-use crate::inventory::DatasetKind;
+use crate::dataset::{DataCopy, Expectation, Question, ZoneFrom, redis};
+use crate::inventory::{DatasetKind, zone};
 use crate::kind::{Evidence, Failure, Reason};
 use crate::problem::{Problem, nearest};
 use crate::units::Span;
@@ -26,10 +27,18 @@ enum Test {
     /// Holds the answer against this.
     Expect(Expectation),
     /// The answer is the time of the newest record.
-    Newest {
-        within: Option<Duration>,
-        or_fail: bool,
-    },
+    Newest(Time),
+}
+
+/// What is said of the time of the newest record.
+#[derive(Debug)]
+struct Time {
+    /// So much older than the loss it may be.
+    within: Option<Duration>,
+    /// Older fails the step.
+    or_fail: bool,
+    /// In which zone a value without one is meant.
+    zone: Option<TimeZone>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,6 +59,8 @@ struct NewestArgs {
     within: Option<String>,
     /// `fail`: too old fails the step. Without it the result is MISSED, and the recovery goes on.
     or: Option<Or>,
+    /// In which zone a time without one is meant: an IANA name such as `Europe/Berlin`, or `UTC`.
+    zone: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -82,6 +93,8 @@ struct NewestKeyArgs {
     within: Option<String>,
     /// As for a database.
     or: Option<Or>,
+    /// As for a database.
+    zone: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -163,15 +176,21 @@ fn one(
             test: Test::Expect(expectation),
         })
     };
-    let newest = |question: Question, within: Option<&str>, or: Option<Or>| {
-        Ok(DataCheck {
-            question,
-            test: Test::Newest {
-                within: limit(within, with, bind)?,
-                or_fail: or.is_some(),
-            },
-        })
-    };
+    let newest =
+        |question: Question, within: Option<&str>, or: Option<Or>, written: Option<&str>| {
+            let within = limit(within, with, bind);
+            let zone = written.map(|name| zone(name, with.place_of("zone")));
+            let zone = zone.transpose().map_err(|problem| vec![problem]);
+            let (within, zone) = both(within, zone)?;
+            Ok(DataCheck {
+                question,
+                test: Test::Newest(Time {
+                    within,
+                    or_fail: or.is_some(),
+                    zone,
+                }),
+            })
+        };
     match (kind, word) {
         (DatasetKind::Postgres(_), "sql") => {
             let args: SqlArgs = decode_args(with)?;
@@ -179,7 +198,9 @@ fn one(
         }
         (DatasetKind::Postgres(_), "newest") => {
             let args: NewestArgs = decode_args(with)?;
-            newest(Question::new(args.query), args.within.as_deref(), args.or)
+            let question = Question::new(args.query);
+            let (within, zone) = (args.within.as_deref(), args.zone.as_deref());
+            newest(question, within, args.or, zone)
         }
         (DatasetKind::Postgres(_), "rows") => {
             let args: RowsArgs = decode_args(with)?;
@@ -196,7 +217,8 @@ fn one(
         (DatasetKind::Redis(_), "newest") => {
             let args: NewestKeyArgs = decode_args(with)?;
             let question = reading(args.query, args.database, with)?;
-            newest(question, args.within.as_deref(), args.or)
+            let (within, zone) = (args.within.as_deref(), args.zone.as_deref());
+            newest(question, within, args.or, zone)
         }
         (DatasetKind::Redis(_), "keys") => {
             let args: CountArgs = decode_args(with)?;
@@ -208,7 +230,8 @@ fn one(
         }
         (DatasetKind::Files(_), "newest") => {
             let args: NewestFileArgs = decode_args(with)?;
-            newest(Question::new("newest"), args.within.as_deref(), args.or)
+            let question = Question::new("newest");
+            newest(question, args.within.as_deref(), args.or, None)
         }
         (DatasetKind::Files(_) | DatasetKind::Config(_), "file") => {
             let args: FileArgs = decode_args(with)?;
@@ -253,6 +276,20 @@ fn one(
                     known.join("`, `")
                 )),
             }])
+        }
+    }
+}
+
+/// Both of them, or every problem of the two.
+fn both<A, B>(
+    one: Result<A, Vec<Problem>>,
+    other: Result<B, Vec<Problem>>,
+) -> Result<(A, B), Vec<Problem>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => {
+            let problems = one.err().into_iter().chain(other.err());
+            Err(problems.flatten().collect())
         }
     }
 }
@@ -326,6 +363,8 @@ pub(super) fn check_reading(query: &str, with: &Node) -> Result<(), Problem> {
 pub(super) struct Newest {
     pub(super) at: jiff::Timestamp,
     pub(super) limit: Option<Duration>,
+    /// The questions whose answers had no zone and were taken as UTC.
+    pub(super) taken_as_utc: Vec<String>,
 }
 
 /// Asks the list of one copy. An answer that is wrong fails with `Verify`.
@@ -334,7 +373,8 @@ pub(super) async fn ask(
     copy: &dyn DataCopy,
     lost_at: jiff::Timestamp,
 ) -> Result<(Vec<Evidence>, Option<Newest>), Failure> {
-    let mut oldest: Option<Newest> = None;
+    let mut oldest: Option<(jiff::Timestamp, Option<Duration>)> = None;
+    let mut taken_as_utc = Vec::new();
     let name = copy.name();
     let mut evidence: Vec<Evidence> = copy
         .inspect()
@@ -345,31 +385,58 @@ pub(super) async fn ask(
     for check in checks {
         match &check.test {
             Test::Expect(expect) => evidence.push(copy.expect(&check.question, expect).await?),
-            Test::Newest { within, or_fail } => {
-                let newest = copy.newest(&check.question, lost_at).await?;
+            Test::Newest(wanted) => {
+                let zone = wanted.zone.as_ref();
+                let newest = copy.newest(&check.question, zone, lost_at).await?;
+                let asked = check.question.words.trim();
                 let words = format!(
-                    "{} ({})",
+                    "{} ({}){}",
                     newest.at,
-                    crate::units::beside(newest.at, lost_at)
+                    crate::units::beside(newest.at, lost_at),
+                    of_its_zone(newest.zone, zone)
                 );
-                if *or_fail && within.is_some_and(|limit| newest.age > limit) {
-                    let limit = within.unwrap_or_default();
+                if newest.zone == ZoneFrom::Nobody {
+                    taken_as_utc.push(asked.to_string());
+                }
+                if let Some(limit) = wanted.within.filter(|limit| newest.age > *limit)
+                    && wanted.or_fail
+                {
                     let words = format!(
                         "the newest record is of {words}, allowed are {}",
                         crate::units::duration(limit)
                     );
                     return Err(Failure::new(Reason::Verify, words));
                 }
-                evidence.push(Evidence::new(check.question.words.trim(), words));
+                evidence.push(Evidence::new(asked, words));
                 // Several questions: the dataset is as old as its oldest part.
-                if oldest.as_ref().is_none_or(|known| newest.at < known.at) {
-                    oldest = Some(Newest {
-                        at: newest.at,
-                        limit: *within,
-                    });
+                if oldest.is_none_or(|(known, _)| newest.at < known) {
+                    oldest = Some((newest.at, wanted.within));
                 }
             }
         }
     }
-    Ok((evidence, oldest))
+    let newest = oldest.map(|(at, limit)| Newest {
+        at,
+        limit,
+        taken_as_utc,
+    });
+    Ok((evidence, newest))
 }
+
+/// What is to be said of a time whose value has no zone.
+fn of_its_zone(from: ZoneFrom, zone: Option<&TimeZone>) -> String {
+    match from {
+        ZoneFrom::TheValue => String::new(),
+        ZoneFrom::ThePlan => {
+            let name = zone.and_then(TimeZone::iana_name).unwrap_or("UTC");
+            format!(", a time without a zone, read in {name}")
+        }
+        ZoneFrom::Nobody => {
+            ", a time WITHOUT A ZONE that was taken as UTC: write `zone:` beside the query, such as `zone: Europe/Berlin`"
+                .to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use super::backup_choice::{Chosen, Refused, came_back, question, youngest};
 use super::backups::{candidates, dataset, form, places};
 use super::check_backups::{dataset_named, examine};
 use super::config_files::tried;
-use super::data_checks::{self, DataCheck};
+use super::data_checks::{self, DataCheck, Newest};
 use super::data_kinds::{Wanted, restoration};
 use super::{Action, Bind, Context, Verb, Verified, host_named, let_go_of};
 use crate::codec;
@@ -502,8 +502,14 @@ impl Action for DatasetRestore {
         let newest_at = newest
             .as_ref()
             .map_or(String::new(), |newest| newest.at.to_string());
-        if let Some(newest) = newest {
-            cx.newest(&self.dataset, newest.at, Some(chosen.taken), newest.limit)
+        if let Some(Newest {
+            at,
+            limit,
+            taken_as_utc,
+        }) = newest
+        {
+            let taken = Some(chosen.taken);
+            cx.newest(&self.dataset, at, taken, limit, taken_as_utc)
                 .await?;
         }
         Ok(verified

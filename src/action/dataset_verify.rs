@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::check_backups::dataset_named;
-use super::data_checks::{self, DataCheck};
+use super::data_checks::{self, DataCheck, Newest};
 use super::data_kinds::live_copy;
 use super::{Action, Asked, Bind, Context, Look, Verb, Verified, host_named};
 use crate::kind::{Effect, Failure, Reason, Undo};
@@ -83,9 +83,14 @@ impl Look for DatasetVerify {
             ..Verified::default()
         };
         if let Some(newest) = newest {
-            cx.newest(&self.dataset, newest.at, None, newest.limit)
+            let Newest {
+                at,
+                limit,
+                taken_as_utc,
+            } = newest;
+            cx.newest(&self.dataset, at, None, limit, taken_as_utc)
                 .await?;
-            verified = verified.with("newest", newest.at.to_string());
+            verified = verified.with("newest", at.to_string());
         }
         Ok(verified)
     }

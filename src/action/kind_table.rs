@@ -63,6 +63,8 @@ pub trait Verb: DeserializeOwned + JsonSchema + Send + 'static {
     const TAKES_VERIFY: bool = false;
     /// Waits for a person: takes no place among the steps that run side by side.
     const WAITS: bool = false;
+    /// Has an answer to its target being lost with its place, and so reads the step's `if_source_lost`.
+    const SOURCE_MAY_BE_LOST: bool = false;
     /// Runs text that a person wrote, also to look: nobody can say what that does, so a preview leaves it alone.
     const OWN_SCRIPT: bool = false;
     /// The arguments that are shell scripts: nothing is ever filled into them.
@@ -101,6 +103,8 @@ pub struct Kind {
     pub takes_verify: bool,
     /// See [`Verb::WAITS`].
     pub waits: bool,
+    /// See [`Verb::SOURCE_MAY_BE_LOST`].
+    pub source_may_be_lost: bool,
     /// See [`Verb::OWN_SCRIPT`].
     pub own_script: bool,
     /// See [`Verb::SCRIPTS`].
@@ -126,6 +130,7 @@ impl Kind {
             timeout: V::TIMEOUT,
             takes_verify: V::TAKES_VERIFY,
             waits: V::WAITS,
+            source_may_be_lost: V::SOURCE_MAY_BE_LOST,
             own_script: V::OWN_SCRIPT,
             scripts: V::SCRIPTS,
             adopts: V::ADOPTS,

@@ -54,6 +54,7 @@ impl Verb for ServerPower {
     const SUMMARY: &'static str = "Powers a server off (a fence) or on, through the provider.";
     const TIMEOUT: Duration = Duration::from_secs(300);
     const TAKES: Duration = Duration::from_secs(20);
+    const SOURCE_MAY_BE_LOST: bool = true;
 
     fn bind(mut self, args: &Node, bind: &Bind) -> Result<Box<dyn Action>, Vec<Problem>> {
         let named =

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::Expectation;
 use crate::kind::{Evidence, Failure, Finding, Reason};
@@ -48,8 +49,19 @@ pub struct Newest {
     pub at: Timestamp,
     /// How long before the given instant; zero when it is not before it.
     pub age: Duration,
-    /// The value has no time zone and was read as UTC.
-    pub assumed_utc: bool,
+    /// Who says in which zone it is meant.
+    pub zone: ZoneFrom,
+}
+
+/// Who says in which zone a time is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZoneFrom {
+    /// The value itself, or it needs none: it is counted in seconds.
+    TheValue,
+    /// The value has none, and the plan names one.
+    ThePlan,
+    /// Nobody: it was taken as UTC, and may be wrong by hours.
+    Nobody,
 }
 
 impl dyn DataCopy + '_ {
@@ -75,7 +87,13 @@ impl dyn DataCopy + '_ {
     }
 
     /// The time of the newest record, and how long before `instant` (when the service was lost) it is: the RPO, from the data itself.
-    pub async fn newest(&self, question: &Question, instant: Timestamp) -> Result<Newest, Failure> {
+    /// A value without a zone of its own is meant in `zone`; where that is not given, it is taken as UTC.
+    pub async fn newest(
+        &self,
+        question: &Question,
+        zone: Option<&TimeZone>,
+        instant: Timestamp,
+    ) -> Result<Newest, Failure> {
         let asked = question.words.trim();
         let wrong = |why: String| {
             Failure::new(
@@ -87,7 +105,7 @@ impl dyn DataCopy + '_ {
             .value(question)
             .await?
             .ok_or_else(|| wrong("NULL: there is no record".into()))?;
-        let (at, assumed_utc) = time(&seen).ok_or_else(|| {
+        let (at, zone) = time(&seen, zone).ok_or_else(|| {
             wrong(format!("`{seen}`, which is no time")).hint(
                 "ask for a `timestamptz`, for instance `select max(created_at) from orders`, or for a text such as 2026-11-21T03:00:00Z",
             )
@@ -96,17 +114,22 @@ impl dyn DataCopy + '_ {
         Ok(Newest {
             at,
             age: Duration::try_from(age).unwrap_or(Duration::ZERO),
-            assumed_utc,
+            zone,
         })
     }
 }
 
 /// A time as psql writes it in a session of UTC and ISO, as RFC 3339, or in seconds since 1970 (a fraction allowed; milliseconds
-/// are told by their size).
-fn time(text: &str) -> Option<(Timestamp, bool)> {
+/// are told by their size). What has no zone is meant in `zone`, or taken as UTC.
+fn time(text: &str, zone: Option<&TimeZone>) -> Option<(Timestamp, ZoneFrom)> {
     let text = text.trim();
     if let Ok(at) = text.parse::<Timestamp>() {
-        return Some((at, false));
+        return Some((at, ZoneFrom::TheValue));
+    }
+    // `2026-11-21T03:04:05[Europe/Berlin]`: read as a time without a zone, its zone would be lost.
+    if text.ends_with(']') {
+        let zoned: jiff::Zoned = text.parse().ok()?;
+        return Some((zoned.timestamp(), ZoneFrom::TheValue));
     }
     if let Ok(seconds) = text.parse::<f64>() {
         // Less is a small number and no time; from 1e11 on they are milliseconds (as seconds that would be the year 5138).
@@ -119,38 +142,107 @@ fn time(text: &str) -> Option<(Timestamp, bool)> {
             return None;
         }
         let at = Timestamp::from_nanosecond((seconds * 1e9) as i128).ok()?;
-        return Some((at, false));
+        return Some((at, ZoneFrom::TheValue));
     }
     let civil: jiff::civil::DateTime = text.parse().ok()?;
-    let at = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-    Some((at, true))
+    let (zone, from) = match zone {
+        Some(zone) => (zone, ZoneFrom::ThePlan),
+        None => (&TimeZone::UTC, ZoneFrom::Nobody),
+    };
+    // When clocks are changed a local time comes twice, or never: the earlier instant never makes the loss smaller than it is.
+    let at = zone.to_ambiguous_zoned(civil).earlier().ok()?.timestamp();
+    Some((at, from))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str, zone: Option<&TimeZone>) -> Option<(String, ZoneFrom)> {
+        time(text, zone).map(|(at, from)| (at.to_string(), from))
+    }
+
+    /// Central Europe's rules, wherever the test runs.
+    fn berlin() -> TimeZone {
+        TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
+    }
+
     #[test]
     fn times_are_read_as_psql_writes_them_and_as_applications_keep_them() {
-        let at = |text| time(text).map(|(at, assumed)| (at.to_string(), assumed));
+        let is = |at: &str, from| Some((at.to_string(), from));
+        for (text, wanted) in [
+            (
+                "2026-11-21 03:04:05.678+00",
+                is("2026-11-21T03:04:05.678Z", ZoneFrom::TheValue),
+            ),
+            (
+                "2026-11-21 03:04:05",
+                is("2026-11-21T03:04:05Z", ZoneFrom::Nobody),
+            ),
+            ("2026-11-21", is("2026-11-21T00:00:00Z", ZoneFrom::Nobody)),
+            ("1795230245", is("2026-11-21T03:04:05Z", ZoneFrom::TheValue)),
+            (
+                "1795230245000",
+                is("2026-11-21T03:04:05Z", ZoneFrom::TheValue),
+            ),
+            ("infinity", None),
+            ("12", None),
+            ("NaN", None),
+            ("2026-11-21 03:04:05[Nowhere/Atall]", None),
+        ] {
+            assert_eq!(read(text, None), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_for_times_that_have_none_of_their_own() {
+        let berlin = berlin();
+        let is = |at: &str, from| Some((at.to_string(), from));
+        for (text, wanted) in [
+            (
+                "2026-11-21 03:04:05",
+                is("2026-11-21T02:04:05Z", ZoneFrom::ThePlan),
+            ),
+            (
+                "2026-07-01 03:04:05",
+                is("2026-07-01T01:04:05Z", ZoneFrom::ThePlan),
+            ),
+            (
+                "2026-11-21 03:04:05+00",
+                is("2026-11-21T03:04:05Z", ZoneFrom::TheValue),
+            ),
+            (
+                "2026-11-21T03:04:05-05:00",
+                is("2026-11-21T08:04:05Z", ZoneFrom::TheValue),
+            ),
+            (
+                "2026-11-21T03:04:05[UTC]",
+                is("2026-11-21T03:04:05Z", ZoneFrom::TheValue),
+            ),
+            ("1795230245", is("2026-11-21T03:04:05Z", ZoneFrom::TheValue)),
+        ] {
+            assert_eq!(read(text, Some(&berlin)), wanted, "{text}");
+        }
         assert_eq!(
-            at("2026-11-21 03:04:05.678+00"),
-            Some(("2026-11-21T03:04:05.678Z".into(), false))
+            read("2026-11-21 03:04:05", Some(&TimeZone::UTC)),
+            is("2026-11-21T03:04:05Z", ZoneFrom::ThePlan)
         );
-        assert_eq!(
-            at("2026-11-21 03:04:05"),
-            Some(("2026-11-21T03:04:05Z".into(), true))
-        );
-        assert_eq!(
-            at("1795230245"),
-            Some(("2026-11-21T03:04:05Z".into(), false))
-        );
-        assert_eq!(
-            at("1795230245000"),
-            Some(("2026-11-21T03:04:05Z".into(), false))
-        );
-        assert_eq!(at("infinity"), None);
-        assert_eq!(at("12"), None);
-        assert_eq!(at("NaN"), None);
+    }
+
+    #[test]
+    fn a_local_time_that_comes_twice_or_never_is_the_earlier_one() {
+        let berlin = berlin();
+        for (text, earlier) in [
+            // At 3:00 clocks went back to 2:00: half past two was at 0:30 and at 1:30 UTC.
+            ("2026-10-25 02:30:00", "2026-10-25T00:30:00Z"),
+            // At 2:00 they went on to 3:00: half past two would be 0:30 by the new time, 1:30 by the old.
+            ("2026-03-29 02:30:00", "2026-03-29T00:30:00Z"),
+        ] {
+            assert_eq!(
+                read(text, Some(&berlin)),
+                Some((earlier.to_string(), ZoneFrom::ThePlan)),
+                "{text}"
+            );
+        }
     }
 }

@@ -15,7 +15,7 @@ pub mod redis;
 mod restore;
 
 pub use artifact::{Artifact, Source, deliver};
-pub use copy::{DataCopy, Newest, Question};
+pub use copy::{DataCopy, Newest, Question, ZoneFrom};
 pub use expect::{ExpectError, Expectation};
 pub use follow::{JobReport, Progress, Silent, follow};
 use kept::kept_bytes;

@@ -431,13 +431,9 @@ impl<'a> Draft<'a> {
             );
         }
         if let Some(zone) = node.get("zone")
-            && let Err(error) = jiff::tz::TimeZone::get(text.zone.as_deref().unwrap_or("UTC"))
+            && let Err(problem) = super::zone(text.zone.as_deref().unwrap_or("UTC"), &zone.place)
         {
-            self.problems.push(Problem::error(
-                "wrong-value",
-                &zone.place,
-                error.to_string(),
-            ));
+            self.problems.push(problem);
         }
         let form = text.form.unwrap_or(kind.forms()[0]);
         if let Some(node) = node.get("form")

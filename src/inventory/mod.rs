@@ -10,12 +10,14 @@ use crate::units::Span;
 
 mod draft;
 mod load;
+mod zone;
 
 pub use draft::{
     Address, Compression, Config, Files, Form, LocalStore, Moment, Person, Postgres, Redis,
     S3Store, UrlStyle,
 };
 pub use load::{Examined, examine, load, read};
+pub use zone::{zone, zone_named};
 
 /// What exists and what must come back. Every name in it that names another part of it is known.
 #[derive(Debug, Clone)]

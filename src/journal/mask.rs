@@ -124,7 +124,8 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
             at: _,
             backup_taken: _,
             limit: _,
-        } => {}
+            taken_as_utc,
+        } => all(mask, taken_as_utc),
         What::Health {
             green: _,
             evidence: e,

@@ -151,7 +151,7 @@ pub(super) struct StepText {
     pub modes: Option<Vec<Mode>>,
     /// `false` leaves the step out.
     pub enabled: Option<bool>,
-    /// The step has failed when it is not done within this time.
+    /// The step has failed when it is not done within this time. A question has its own, in `approval`.
     pub timeout: Option<Span>,
     /// How long it should take.
     pub expect: Option<Span>,
@@ -162,7 +162,7 @@ pub(super) struct StepText {
     pub on_failure: OnFailure,
     /// `false`: its failure is an exception in the result, not the failure of the run.
     pub critical: Option<bool>,
-    /// What to do when the step's target was lost with its place.
+    /// For `server.power`: what to do when the target was lost with its place.
     pub if_source_lost: Option<IfSourceLost>,
     /// What is looked at to call the step done: the words of its dataset (`sql`, `newest`, ...) or a `check.*`.
     #[serde(default)]

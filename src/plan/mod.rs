@@ -101,6 +101,8 @@ pub struct Step {
     pub id: StepId,
     /// Where the id was written.
     pub place: Place,
+    /// Its keys as they were written, each with its place.
+    pub keys: Vec<(String, Place)>,
     /// What it does.
     pub verb: Verb,
     /// In the order written, then those that references imply.
@@ -133,6 +135,14 @@ pub struct Step {
     pub notes: Option<String>,
     /// Where people read more.
     pub runbook_url: Option<String>,
+}
+
+impl Step {
+    /// Where a key of it was written, if it was.
+    pub fn key(&self, name: &str) -> Option<&Place> {
+        let mut keys = self.keys.iter();
+        keys.find_map(|(key, place)| (key == name).then_some(place))
+    }
 }
 
 /// What a step does.

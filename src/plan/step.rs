@@ -95,6 +95,11 @@ pub(super) fn read(draft: &mut Draft<'_>, key: &Node, node: &Node) -> Option<Ste
     Some(Step {
         id,
         place: key.place.clone(),
+        keys: node
+            .entries()
+            .iter()
+            .filter_map(|(key, _)| Some((key.as_str()?.to_string(), key.place.clone())))
+            .collect(),
         verb,
         needs: node
             .get("needs")

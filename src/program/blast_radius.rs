@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Sources, args};
+use crate::inventory::Location;
 use crate::problem::{Place, Problem, nearest};
 use crate::template::is_template;
 use crate::yaml::Node;
@@ -140,21 +141,74 @@ fn regions(sources: &Sources, place: &str) -> Vec<String> {
 
 /// A place that nothing stands in and no account has is a slip of the pen, and would protect nothing.
 fn unknown(sources: &Sources, place: &str, at: &Place) -> Option<Problem> {
-    let account = place.split('/').next().unwrap_or_default();
+    let (account, region) = place.split_once('/')?;
     let hosts = sources.inventory.hosts.values().map(|host| &host.at);
     let stores = sources.inventory.stores.values().map(|store| &store.at);
-    let stand = hosts.chain(stores).flatten();
-    let mut known: BTreeSet<&str> = stand.map(|at| at.provider.as_str()).collect();
+    let stand: Vec<&Location> = hosts.chain(stores).flatten().collect();
+    let mut known: BTreeSet<&str> = stand.iter().map(|at| at.provider.as_str()).collect();
     known.extend(sources.accounts.keys().map(String::as_str));
-    if known.contains(account) {
+    if !known.contains(account) {
+        let words = format!("nothing stands at `{account}`, and no provider file has that name");
+        let problem = Problem::error("unknown-place", at, words);
+        return Some(match nearest(account, known) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => {
+                problem.help("write provider/region as the hosts of the inventory have it in `at`")
+            }
+        });
+    }
+    // What stands there may be just what could not be read.
+    if !sources.unread.names.is_empty() || !sources.unread.steps.is_empty() {
         return None;
     }
-    let words = format!("nothing stands at `{account}`, and no provider file has that name");
+    let regions = known_regions(sources, account, &stand);
+    if regions.contains(region) {
+        return None;
+    }
+    let words = format!(
+        "nothing stands in `{place}`: no host and no store, and neither the plan nor a provider file names it"
+    );
     let problem = Problem::error("unknown-place", at, words);
-    Some(match nearest(account, known) {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help("write provider/region as the hosts of the inventory have it in `at`"),
+    let near = nearest(region, regions.iter().map(String::as_str));
+    Some(match near {
+        Some(near) => problem.help(format!("did you mean `{account}/{near}`?")),
+        None if regions.is_empty() => {
+            problem.help("say in `at` of the inventory's hosts and stores where they stand")
+        }
+        None => {
+            let regions: Vec<String> = regions
+                .iter()
+                .map(|region| format!("`{account}/{region}`"))
+                .collect();
+            problem.help(format!("known are {}", regions.join(", ")))
+        }
     })
+}
+
+/// The regions of an account that a host, a store, the account's own file or a place in the plan names.
+fn known_regions(sources: &Sources, account: &str, stand: &[&Location]) -> BTreeSet<String> {
+    let stand = stand.iter().filter(|at| at.provider == account);
+    let mut known: BTreeSet<String> = stand.map(|at| at.region.clone()).collect();
+    for (group, regions) in sources
+        .accounts
+        .get(account)
+        .iter()
+        .flat_map(|a| &a.regions)
+    {
+        known.insert(group.clone());
+        known.extend(regions.iter().cloned());
+    }
+    for step in sources.plan.steps.iter().chain(&sources.plan.finally) {
+        let node = args::node(step);
+        for place in texts(node.get("place")) {
+            let text = place.as_str().filter(|text| !is_template(text));
+            let mut parts = text.unwrap_or_default().split('/');
+            if parts.next() == Some(account) {
+                known.extend(parts.next().map(str::to_string));
+            }
+        }
+    }
+    known
 }
 
 /// Every host that a step names, however deep: its own, those of its gate and of its checks.

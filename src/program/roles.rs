@@ -38,7 +38,13 @@ pub(super) fn unawaited(
     problems
 }
 
-fn waits_for(all: &[&Step], index: &HashMap<StepId, usize>, at: usize, maker: usize) -> bool {
+/// Whether the step at `at` begins after the one at `maker` has ended, for whatever is between them.
+pub(super) fn waits_for(
+    all: &[&Step],
+    index: &HashMap<StepId, usize>,
+    at: usize,
+    maker: usize,
+) -> bool {
     let mut seen = BTreeSet::new();
     let mut next = vec![at];
     while let Some(at) = next.pop() {

@@ -549,14 +549,25 @@ impl Lines {
                 self.line(event, Some(step), tone, word, &text);
             }
             What::Newest {
-                step, dataset, at, ..
+                step,
+                dataset,
+                at,
+                taken_as_utc,
+                ..
             } => {
                 let text = format!(
                     "record of `{dataset}` is from {}, {}",
                     moment(*at),
                     crate::units::beside(*at, state.header.lost_at)
                 );
-                self.line(event, Some(step), calm, "newest", &text);
+                let (tone, text) = match taken_as_utc.is_empty() {
+                    true => (calm, text),
+                    false => (
+                        Tone::Ask,
+                        format!("{text}; it has no time zone and was taken as UTC"),
+                    ),
+                };
+                self.line(event, Some(step), tone, "newest", &text);
             }
             What::Health { green, evidence } => self.show_health(event, *green, evidence),
             What::Healthy { since } => {

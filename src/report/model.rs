@@ -163,6 +163,9 @@ pub struct DatasetLoss {
     pub met: Option<bool>,
     /// The step that measured.
     pub measured_by: StepId,
+    /// The questions whose answers had no time zone and were taken as UTC: the loss may be wrong by hours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken_as_utc: Vec<String>,
 }
 
 /// What people were asked and how long it took.

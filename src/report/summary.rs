@@ -139,6 +139,11 @@ fn data_loss(state: &RunState) -> DataLoss {
                 limit: newest.limit.map(Seconds),
                 met: limit.map(|limit| lost <= limit),
                 measured_by: newest.step.clone(),
+                taken_as_utc: state
+                    .taken_as_utc(&newest.dataset)
+                    .into_iter()
+                    .map(str::to_string)
+                    .collect(),
             }
         })
         .collect();

@@ -168,6 +168,13 @@ pub(super) fn loss(dataset: &DatasetLoss) -> String {
     if let Some(newer) = dataset.backup_claims_newer_by.filter(|s| s.0.as_secs() > 0) {
         let _ = write!(text, "; the backup claims to be {newer} newer than that");
     }
+    for query in &dataset.taken_as_utc {
+        let _ = write!(
+            text,
+            "; WARNING: `{}` gave a time without a zone, it was taken as UTC and may be wrong by hours: write `zone:` beside the query",
+            plain(first_line(query))
+        );
+    }
     text
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::transition;
-use super::{Answered, Newest, Progress, RunState, StateError, Status, between};
+use super::{Answered, Newest, Progress, RunState, StateError, Status, TakenAsUtc, between};
 use crate::event::{Ask, Event, Mark, OnFailure, Was, What};
 use crate::ids::StepId;
 use crate::kind::Resource;
@@ -194,8 +194,19 @@ impl RunState {
                 at: time,
                 backup_taken,
                 limit,
+                taken_as_utc,
                 ..
             } => {
+                let by = &step.bound.id;
+                // Kept for every step that measured: a doubtful time may be the oldest of all although it does not look so.
+                self.taken_as_utc
+                    .retain(|old| (&old.step, &old.dataset) != (by, dataset));
+                self.taken_as_utc
+                    .extend(taken_as_utc.iter().map(|query| TakenAsUtc {
+                        step: by.clone(),
+                        dataset: dataset.clone(),
+                        query: query.clone(),
+                    }));
                 let newest = Newest {
                     step: step.bound.id.clone(),
                     dataset: dataset.clone(),

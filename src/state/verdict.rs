@@ -14,8 +14,8 @@ use crate::units::{beside, duration};
 /// FAILED: a precheck refused; a critical step failed, is doomed or did not end; health did not come.
 /// ABORTED: a person (or a question's timeout) said no to a critical step.
 /// MISSED: an objective, or a dataset's own limit, was not kept.
-/// MET WITH EXCEPTIONS: a step that is not critical did not succeed, a critical one was skipped, or
-/// an objective stands that nothing in the plan measured.
+/// MET WITH EXCEPTIONS: a step that is not critical did not succeed, a critical one was skipped,
+/// an objective stands that nothing in the plan measured, or one was measured by a time of which nobody knows the zone.
 pub fn judge(state: &RunState) -> (RunResult, Vec<String>) {
     judge_steps(state, true)
 }
@@ -176,6 +176,14 @@ fn of_data(state: &RunState, reasons: &mut Vec<(RunResult, String)>) {
                 "RPO: the newest record of `{}` is of {}: the loss was later than was said, or a clock is wrong",
                 newest.dataset,
                 beside(newest.at, state.header.lost_at)
+            );
+            reasons.push((RunResult::MetWithExceptions, what));
+        }
+        for query in state.taken_as_utc(&newest.dataset) {
+            let what = format!(
+                "RPO: `{}` gave a time of `{}` without a zone, and it was taken as UTC: write `zone:` beside the query",
+                first_line(query),
+                newest.dataset
             );
             reasons.push((RunResult::MetWithExceptions, what));
         }

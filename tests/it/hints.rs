@@ -214,3 +214,215 @@ fn one_slip_is_one_problem() {
         has(&said, "1 error");
     }
 }
+
+/// An estate with a host in a region, a provider file, and a dataset of each kind.
+fn estate(folder: &Folder) {
+    folder.write(
+        "cloud.yaml",
+        "version: 1\nname: cloud\nkind: hetzner\ntoken: { env: T }\nregions: { eu: [nbg1, hel1] }\n",
+    );
+    folder.write(
+        "estate.yaml",
+        r#"version: 1
+name: estate
+providers: [cloud.yaml]
+hosts:
+  db-1: { address: 192.0.2.1, at: cloud/fsn1, server: db-1 }
+stores:
+  disk: { local: { path: /srv }, at: office/cellar }
+datasets:
+  shop:
+    postgres: { host: db-1, version: 15, database: shop }
+    backups: [{ store: disk, path: "{time}.dump" }]
+  carts:
+    redis: { host: db-1 }
+    backups: [{ store: disk, path: "{time}.rdb" }]
+  media:
+    files: { host: db-1, path: /srv/media }
+    backups: [{ store: disk, path: "{time}.tar" }]
+  plain:
+    config: { host: db-1, files: [/etc/app.conf] }
+    backups: [{ store: disk, path: "etc-{time}.tar" }]
+  judged:
+    config: { host: db-1, files: [/etc/nginx/nginx.conf], check: nginx -t }
+    backups: [{ store: disk, path: "nginx-{time}.tar" }]
+"#,
+    );
+}
+
+/// What `validate` says of a plan of that estate with this text behind its head, and with this exit code.
+#[track_caller]
+fn validated(folder: &Folder, text: &str, code: i32) -> String {
+    let head = "version: 1\nname: p\ninventory: estate.yaml\n";
+    folder.write("plan.yaml", &format!("{head}{text}"));
+    folder.says(&["validate", "plan.yaml"], code)
+}
+
+#[test]
+fn a_key_that_the_step_never_reads_is_refused_with_what_to_write_instead() {
+    let folder = Folder::new();
+    estate(&folder);
+    let steps = |step: &str| format!("steps:\n  go: {{ {step} }}\n");
+    let ask = "uses: approve, with: { message: Go? }";
+    for (step, key, words) in [
+        (
+            "uses: wait, with: { for: 1s }, if_source_lost: skip",
+            "if_source_lost",
+            [
+                "`if_source_lost` belongs to `server.power`, and this step is `wait`",
+                "`critical: false`",
+            ],
+        ),
+        (
+            "run: \"true\", host: db-1, repeatable: true, if_source_lost: attest",
+            "if_source_lost",
+            ["and this step has `run`", "take it out"],
+        ),
+        (
+            "manual: Go?, timeout: 20m",
+            "timeout",
+            [
+                "`timeout` has no effect on a question",
+                "`approval: { timeout: 20m }`",
+            ],
+        ),
+        (
+            "manual: Go?, retry: { attempts: 3 }",
+            "retry",
+            ["`retry` has no effect on a question", "on: [declined]"],
+        ),
+        (
+            &format!("{ask}, timeout: 20m"),
+            "timeout",
+            [
+                "`timeout` has no effect on a question",
+                "`with: { timeout: 20m }`",
+            ],
+        ),
+    ] {
+        let said = validated(&folder, &steps(step), 3);
+        has(&said, "error[misplaced-key]");
+        let column = "  go: { ".len() + step.find(key).unwrap() + 1;
+        has(&said, &format!("plan.yaml:5:{column}\n"));
+        has(&said, "1 error");
+        for words in words {
+            has(&said, words);
+        }
+    }
+    for step in [
+        "uses: server.power, with: { server: db-1, state: off }, if_source_lost: attest, timeout: 5m",
+        "manual: Go?, approval: { timeout: 20m }, expect: 5m",
+        // A no is asked again, and what is looked at besides has its time and its attempts.
+        "manual: Go?, timeout: 5m, retry: { attempts: 2, on: [declined] }",
+        "manual: Go?, timeout: 5m, retry: { attempts: 2 }, verify: [{ check.tcp: { address: 192.0.2.1, port: 22 } }]",
+        "uses: wait, with: { for: 1s }, timeout: 5m, retry: { attempts: 2 }",
+    ] {
+        has(&validated(&folder, &steps(step), 0), "no problems");
+    }
+}
+
+#[test]
+fn a_lost_region_that_nothing_stands_in_is_a_slip_of_the_pen_and_protects_nothing() {
+    let folder = Folder::new();
+    estate(&folder);
+    let lost = |lost: &str| {
+        format!(
+            "assumes_lost: [{lost}]\nsteps:\n  db:\n    uses: server.create\n    with: {{ role: db, place: [cloud/ash/cx23], image: debian-12 }}\n"
+        )
+    };
+    for (place, words) in [
+        ("cloud/fsn9", "did you mean `cloud/fsn1`?"),
+        ("cloud/nbg2", "did you mean `cloud/nbg1`?"),
+        ("office/cella", "did you mean `office/cellar`?"),
+        (
+            "cloud/atlantis",
+            "known are `cloud/ash`, `cloud/eu`, `cloud/fsn1`, `cloud/hel1`, `cloud/nbg1`",
+        ),
+    ] {
+        let said = validated(&folder, &lost(place), 3);
+        has(&said, "error[unknown-place]");
+        has(&said, &format!("nothing stands in `{place}`"));
+        has(&said, "plan.yaml:4:16");
+        has(&said, words);
+        has(&said, "1 error");
+    }
+    for place in ["cloud/fsn1", "cloud/nbg1", "cloud/eu", "office/cellar"] {
+        has(&validated(&folder, &lost(place), 0), "no problems");
+    }
+    // The plan's own place is known, and is a problem of its own.
+    let said = validated(&folder, &lost("cloud/ash"), 3);
+    has(&said, "error[in-blast-radius]");
+    lacks(&said, "unknown-place");
+    // A host that cannot be read may stand there: mended first, and nothing is held against the plan for it.
+    let estate = std::fs::read_to_string(folder.0.path().join("estate.yaml")).unwrap();
+    folder.write(
+        "estate.yaml",
+        &estate.replace(
+            "hosts:\n",
+            "hosts:\n  db-2: { adress: 192.0.2.2, at: cloud/sin }\n",
+        ),
+    );
+    let said = validated(&folder, &lost("cloud/sin"), 3);
+    has(&said, "`adress`");
+    lacks(&said, "unknown-place");
+}
+
+#[test]
+fn a_restore_that_nothing_proves_is_a_warning_that_says_what_to_write() {
+    let folder = Folder::new();
+    estate(&folder);
+    let restore = |dataset: &str, more: &str| {
+        format!(
+            "steps:\n  back:\n    uses: dataset.restore\n    with: {{ dataset: {dataset}, host: db-1 }}\n{more}"
+        )
+    };
+    for (dataset, words) in [
+        ("shop", "newest: { query:"),
+        ("carts", "keys: { expect: \">= 1\" }"),
+        ("media", "files: { expect: \">= 1\" }"),
+        ("plain", "`check:` to the dataset in the inventory"),
+    ] {
+        let said = validated(&folder, &restore(dataset, ""), 0);
+        has(&said, "warning[not-verified]");
+        has(&said, &format!("nothing proves the data of `{dataset}`"));
+        has(&said, "plan.yaml:6:11");
+        has(&said, words);
+        has(&said, "1 warning");
+    }
+    let asked = "[{ rows: { table: orders, expect: \">= 1\" } }]";
+    let later = |needs: &str| {
+        format!(
+            "  ask:\n    needs: [{needs}]\n    uses: dataset.verify\n    with: {{ dataset: shop, host: db-1 }}\n    verify: {asked}\n  other: {{ uses: wait, with: {{ for: 1s }} }}\n"
+        )
+    };
+    for (dataset, more) in [
+        ("shop", format!("    verify: {asked}\n")),
+        ("shop", later("back")),
+        ("shop", "    enabled: false\n".to_string()),
+        ("judged", String::new()),
+    ] {
+        let said = validated(&folder, &restore(dataset, &more), 0);
+        has(&said, "no problems");
+    }
+    // Asked at another time, it was another copy that answered.
+    let said = validated(&folder, &restore("shop", &later("other")), 0);
+    has(&said, "warning[not-verified]");
+}
+
+#[test]
+fn a_time_zone_that_is_none_is_found_when_the_plan_is_read() {
+    let folder = Folder::new();
+    estate(&folder);
+    let look = |zone: &str| {
+        format!(
+            "steps:\n  look:\n    uses: dataset.verify\n    with: {{ dataset: carts, host: db-1 }}\n    verify:\n      - newest: {{ query: get newest, zone: {zone} }}\n"
+        )
+    };
+    let said = validated(&folder, &look("Europe/Berln"), 3);
+    has(&said, "there is no time zone `Europe/Berln`");
+    has(&said, "plan.yaml:9:44");
+    has(&said, "did you mean `Europe/Berlin`?");
+    for zone in ["Europe/Berlin", "UTC"] {
+        has(&validated(&folder, &look(zone), 0), "no problems");
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dr_plan::codec::{Form, Key};
 use dr_plan::dataset::{
     Artifact, DataCopy, Expectation, JobReport, Progress, Question, Restore, Silent, Source, Stand,
-    deliver,
+    ZoneFrom, deliver,
 };
 use dr_plan::kind::{Failure, Observation};
 use dr_plan::secret::Secret;
@@ -189,14 +189,15 @@ async fn a_custom_dump_closed_with_gpg_comes_back_equal_and_its_passphrase_is_ne
     let newest = copy
         .newest(
             &Question::new("select max(created_at) from orders -- the newest"),
+            None,
             lost,
         )
         .await
         .unwrap();
     assert_eq!(newest.at.to_string(), "2026-11-20T05:33:20Z");
     assert_eq!(
-        (newest.age, newest.assumed_utc),
-        (Duration::from_secs(600), false)
+        (newest.age, newest.zone),
+        (Duration::from_secs(600), ZoneFrom::TheValue)
     );
 
     assert_eq!(restoration.swap(&mut Silent).await.unwrap(), None);

@@ -340,6 +340,7 @@ pub fn until_the_question() -> Night {
             at: "2026-03-14T02:04:10Z".parse().unwrap(),
             backup_taken: Some("2026-03-14T02:05:00Z".parse().unwrap()),
             limit: Some(minutes(15)),
+            taken_as_utc: Vec::new(),
         },
     );
     night.says(

@@ -85,6 +85,33 @@ fn a_stopped_night_as_markdown() {
 }
 
 #[test]
+fn a_time_without_a_zone_is_a_warning_in_every_form_of_the_report() {
+    let mut night = night::with_a_yes();
+    for event in &mut night.events {
+        if let What::Newest { taken_as_utc, .. } = &mut event.what {
+            taken_as_utc.push("select max(at) from orders".into());
+        }
+    }
+    let report = Report::new(&night.state());
+    let asked = report.rpo.datasets[0].taken_as_utc.as_slice();
+    assert_eq!(asked, ["select max(at) from orders"]);
+    for text in [
+        markdown(&report),
+        html(&report),
+        dr_plan::report::closing(&report),
+    ] {
+        for words in ["WARNING", "select max(at) from orders", "UTC", "zone:"] {
+            assert!(text.contains(words), "`{words}` is not in\n{text}");
+        }
+    }
+    let told = lines(&night, Detail::Normal, false);
+    assert!(
+        told.contains("it has no time zone and was taken as UTC"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_night_as_json() {
     insta::assert_snapshot!(Report::new(&night::with_a_yes().state()).json());
 }

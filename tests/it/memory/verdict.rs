@@ -58,6 +58,7 @@ fn newest(lost: u64, limit: Option<Duration>) -> What {
             - minutes(lost),
         backup_taken: None,
         limit,
+        taken_as_utc: Vec::new(),
     }
 }
 
@@ -273,6 +274,52 @@ fn data_loss_is_held_against_the_objective_and_the_datasets_own_limit() {
     assert_eq!(lost(10, Some(minutes(5)), Some(15)), RunResult::Missed);
     assert_eq!(lost(10, Some(minutes(5)), None), RunResult::Missed);
     assert_eq!(lost(10, None, None), RunResult::Met);
+}
+
+/// A measurement whose answer had no zone.
+fn doubtful(step: &str, lost: u64) -> What {
+    let mut what = newest(lost, None);
+    if let What::Newest {
+        step: by,
+        taken_as_utc,
+        ..
+    } = &mut what
+    {
+        *by = id(step);
+        taken_as_utc.push("select max(created_at) from orders".into());
+    }
+    what
+}
+
+#[test]
+fn a_time_of_which_nobody_knows_the_zone_is_an_exception_although_it_keeps_the_limit() {
+    let night = |said: &[What]| {
+        let mut night = begun(|header| header.objectives.rpo = Some(minutes(15)));
+        for what in said {
+            night.says(1, what.clone());
+        }
+        judged(&all_done(night))
+    };
+    let (result, because) = night(&[doubtful("a", 10)]);
+    assert_eq!(result, RunResult::MetWithExceptions);
+    assert_eq!(
+        because,
+        "RPO: `select max(created_at) from orders` gave a time of `shop-db` without a zone, and it was taken as UTC: \
+         write `zone:` beside the query"
+    );
+    assert_eq!(night(&[doubtful("a", 16)]).0, RunResult::Missed);
+    // Asked again in another way, the same step has no doubt left; another step's doubt is not its to take away.
+    let again = [doubtful("a", 10), newest(10, None)];
+    assert_eq!(night(&again), (RunResult::Met, String::new()));
+    for said in [
+        [doubtful("b", 5), newest(10, None)],
+        [newest(10, None), doubtful("b", 5)],
+    ] {
+        assert_eq!(night(&said).0, RunResult::MetWithExceptions);
+    }
+    // Two steps with the same doubt have one reason.
+    let both = night(&[doubtful("a", 10), doubtful("b", 10)]);
+    assert_eq!(both, (RunResult::MetWithExceptions, because));
 }
 
 #[test]
