@@ -455,7 +455,7 @@ impl Action for DatasetRestore {
                     let mut refused = Refused::noted(cx);
                     refused.push(Refused {
                         label: chosen.label,
-                        why,
+                        why: cx.services.mask.clean(&why),
                         taken: Some(chosen.taken),
                         gone,
                     });

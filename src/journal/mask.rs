@@ -2,7 +2,7 @@
 //! about each new one.
 //!
 //! Free text is cleaned: what programs, providers and people said. What the program itself reads back stays as it is: typed
-//! words, the header, notes, outputs, resources, names of questions. A password may be a word of the plan (`postgres`, or a host's
+//! words, the header, notes, outputs, resources, questions and their names. A password may be a word of the plan (`postgres`, or a host's
 //! name in an environment file), and a run whose notes say `[secret]` where they said `shop.example` takes its own work for
 //! somebody else's. Such fields are made from files that hold no secrets and from identities; whoever puts quoted text into one
 //! cleans it there ([`crate::action::Context::note_words`], [`crate::action::Verified::answered`]).
@@ -98,12 +98,11 @@ pub(super) fn clean(mask: &Mask, what: &mut What) {
             let Ask {
                 name: _,
                 kind: _,
-                question,
+                question: _,
                 details,
                 timeout: _,
                 by,
             } = ask;
-            text(mask, question);
             all(mask, details);
             all(mask, by);
         }
