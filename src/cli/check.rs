@@ -14,7 +14,7 @@ use super::checked::{Checked, Part, tell};
 use super::enter::enter_world_of;
 use super::failure::{BUG, CHECK_CODES, CliError, Outcome, USAGE};
 use super::sources::{Reader, shorter};
-use super::{Common, preview, runtime, services};
+use super::{Common, earlier, preview, runtime, services};
 use crate::account::Account;
 use crate::clock::SystemClock;
 use crate::engine::{Foreseen, Preview, Readiness, Stand, Would, readiness};
@@ -193,6 +193,16 @@ fn look(
         parts.push(Part::of(
             format!("estate {}", program.inventory().name),
             found,
+        ));
+    }
+    // A word for a person: `--anew` begins all the same.
+    if let Err(error) = earlier::check_of(&bound) {
+        let warning = Finding::warning(format!("`run` will not begin: {error}"));
+        let mut one = Readiness::of("run", "earlier", vec![warning]);
+        one.hint = error.way_on().map(|lines| lines.replace('\n', "; "));
+        parts.push(Part::of(
+            format!("runs of {}", program.inventory().name),
+            vec![one],
         ));
     }
     let header = bound.header(Asked::default());

@@ -5,13 +5,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::bound::Bound;
 use super::failure::{CliError, USAGE};
 use crate::clock::Timestamp;
 use crate::event::RunResult;
 use crate::ids::{RunId, StepId};
 use crate::journal::{JournalError, RunFolder};
 use crate::kind::{Effect, Mode, Resource};
+use crate::sandbox::world::World;
 use crate::state::{Return, RunState, Status};
+
+/// The same for a plan that is bound, whose estate may live in a world of the sandbox.
+pub fn check_of(bound: &Bound) -> Result<(), CliError> {
+    let inventory = bound.program.inventory();
+    let world = inventory.sandbox.as_ref().and(World::since());
+    check(&bound.state, &inventory.name, world)
+}
 
 /// Refuses if the newest run that did something to the estate stands in the way. `since`: what happened before it happened
 /// in another world.

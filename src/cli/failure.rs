@@ -126,6 +126,14 @@ impl CliError {
         }
     }
 
+    /// What to type next, if it is known; several ways stand in a line each.
+    pub fn way_on(&self) -> Option<&str> {
+        match self {
+            Self::Problems(_) => None,
+            Self::Plain { hint, .. } => hint.as_deref(),
+        }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {

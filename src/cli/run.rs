@@ -9,11 +9,10 @@ use super::begin::{Start, Told};
 use super::bound::{Asked, Bound, inputs};
 use super::failure::{CliError, Outcome, USAGE};
 use super::here::person;
-use super::{Common, adopt, earlier, preview, start};
+use super::{Common, adopt, earlier, preview, say, start};
 use crate::clock::Timestamp;
 use crate::journal::{Estates, FileEstates, Owner};
 use crate::kind::Mode;
-use crate::sandbox::world::World;
 
 /// Carry a plan out: the real thing
 #[derive(Debug, Args)]
@@ -66,7 +65,16 @@ impl Run {
         });
         if self.dry_run {
             let found = preview::look(bound.to_look_at(&header, older))?;
-            return preview::show_and_keep(found, &bound.run, &bound.state, common);
+            let came = preview::show_and_keep(found, &bound.run, &bound.state, common);
+            // The run itself would refuse to begin, whatever the preview says of the world.
+            if let (false, None, Err(error)) = (self.anew, &self.adopt, earlier::check_of(&bound)) {
+                let ways = error.way_on().into_iter().flat_map(str::lines);
+                let hints: String = ways.map(|way| format!(" hint: {way}\n")).collect();
+                say(&format!(
+                    "\nas it stands `run` will not begin: {error}\n{hints}"
+                ));
+            }
+            return came;
         }
         let saved = match &self.preview {
             Some(path) => Some((preview::read(path)?, path)),
@@ -104,9 +112,7 @@ impl Run {
             return adopt::older(run, &bound.state, &bound.program).map(Some);
         }
         if !(self.anew || self.dry_run) {
-            let inventory = bound.program.inventory();
-            let world = inventory.sandbox.as_ref().and(World::since());
-            earlier::check(&bound.state, &inventory.name, world)?;
+            earlier::check_of(bound)?;
         }
         Ok(None)
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::shop::Shop;
 
 /// `status` shows the question and the words that answer it.
+const PLAN: &str = "plans/region-failover.yaml";
 const ASKS: &[&str] = &["Move the shop's traffic", "dr-plan approve"];
 
 #[test]
@@ -106,4 +107,10 @@ fn a_foreign_database_stops_the_restore_and_a_question_waits_for_its_person() {
     shop.do_it(&["resume", "last"])
         .ended(0, &shop)
         .says("nothing to resume");
+    // Before it is typed again, on another night: neither cron nor a preview keeps silent about what the run would say.
+    for words in [&["check", PLAN][..], &["run", PLAN, "--dry-run"]] {
+        shop.do_it(words)
+            .says("`run` will not begin")
+            .says("has moved the users");
+    }
 }

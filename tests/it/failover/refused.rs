@@ -4,7 +4,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::shop::Shop;
 
-const ASKS: &[&str] = &["from the next older backup, `vault:"];
+const ASKS: &[&str] = &["from the next older backup, `vault:", "dr-plan approve"];
 
 #[test]
 fn a_cut_newest_backup_leads_to_the_question_for_the_next_older_one() {

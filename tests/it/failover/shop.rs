@@ -357,7 +357,7 @@ impl Shop {
         if let Some(folder) = asked.get_current_dir() {
             shell.current_dir(folder);
         }
-        self.begin_with(shell, Stdio::null())
+        self.at_terminal(shell)
     }
 
     /// Types a command and lets it work.
