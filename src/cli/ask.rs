@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
 use rustix::termios::{QueueSelector, tcflush, tcgetpgrp};
@@ -25,9 +26,7 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
             continue;
         };
         // What was typed before the question was there is no answer to it.
-        if in_front() {
-            let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
-        }
+        forget_what_was_typed();
         while lines.try_recv().is_ok() {}
         show(&question);
         loop {
@@ -73,42 +72,61 @@ pub async fn ask_at_terminal(desk: Arc<Desk>) {
 fn lines_typed() -> UnboundedReceiver<String> {
     let (typed, lines) = unbounded_channel();
     std::thread::spawn(move || {
+        not_stopped_by_the_terminal();
         while !typed.is_closed() {
-            if !line_is_there() {
+            if !in_front() {
+                std::thread::sleep(LOOK_AGAIN);
+                continue;
+            }
+            if !something_is_typed() {
                 continue;
             }
             let mut line = String::new();
-            // 0 bytes: the terminal is gone, or somebody pressed Ctrl-D.
-            if !std::io::stdin()
-                .read_line(&mut line)
-                .is_ok_and(|bytes| bytes > 0)
-                || typed.send(line).is_err()
-            {
-                return;
+            match std::io::stdin().read_line(&mut line) {
+                // The terminal is gone, or somebody pressed Ctrl-D.
+                Ok(0) => return,
+                Ok(_) if typed.send(line).is_err() => return,
+                Ok(_) => {}
+                // EIO: what is typed is for somebody else.
+                Err(_) => std::thread::sleep(LOOK_AGAIN),
             }
         }
     });
     lines
 }
 
-/// Whether a line can be read without waiting and without being stopped for it: whoever reads the terminal of a shell that has put
-/// it into the background (`dr-plan run ... &`, Ctrl-Z and `bg`) is stopped by SIGTTIN, and a recovery with it. Waits a moment.
-fn line_is_there() -> bool {
-    if !in_front() {
-        std::thread::sleep(LOOK_AGAIN);
-        return false;
-    }
+/// Takes away what was typed and not yet read.
+fn forget_what_was_typed() {
+    let flush = || {
+        not_stopped_by_the_terminal();
+        if in_front() {
+            let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+        }
+    };
+    let _ = std::thread::spawn(flush).join();
+}
+
+/// From here on this thread is refused (EIO) where it would be stopped: a shell that has put the run into the background (`dr-plan run
+/// ... &`, Ctrl-Z and `bg`) keeps its terminal, and whoever reads it is stopped by SIGTTIN, and the recovery with it (termios(3)).
+fn not_stopped_by_the_terminal() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTTIN);
+    signals.add(Signal::SIGTTOU);
+    let _ = signals.thread_block();
+}
+
+/// Whether the terminal listens to this process: its group is the one in the foreground. Also where nobody can tell, since the
+/// terminal does not control this process, or its groups are of another PID namespace (the sandbox's worlds).
+fn in_front() -> bool {
+    tcgetpgrp(std::io::stdin()).map_or(true, |group| group == getpgrp())
+}
+
+/// Whether a read would not wait. Waits a moment for it.
+fn something_is_typed() -> bool {
     let stdin = std::io::stdin();
     let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
     let wait = Timespec::try_from(LOOK_AGAIN).ok();
-    let came = poll(&mut asked, wait.as_ref()).is_ok_and(|ready| ready > 0);
-    came && in_front()
-}
-
-/// Whether the terminal listens to this process: its group is the one in the foreground, or the terminal is not the one that
-/// controls this process, and stops nobody.
-fn in_front() -> bool {
-    tcgetpgrp(std::io::stdin()).map_or(true, |group| group == getpgrp())
+    poll(&mut asked, wait.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

@@ -410,6 +410,11 @@ fn a_mark_is_no_way_around_a_question_and_can_be_taken_back() {
     signal(&run, Signal::INT);
     assert_eq!(ended(&mut run, &folder), Some(5), "{}", folder.err());
     folder.says(&mark, 2);
+    for nobody in ["", " ", "ben\n11:00 go done"] {
+        let by_nobody = [&mark[..], &["--as", nobody]].concat();
+        let refused = folder.says(&by_nobody, 2);
+        assert!(refused.contains("--as is no name"), "{refused}");
+    }
     let by_ben = [&mark[..], &["--as", "ben"]].concat();
     folder.says(&by_ben, 0);
     folder.says(&["resume", "last"], 8);
