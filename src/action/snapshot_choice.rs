@@ -75,7 +75,7 @@ impl Choice {
         if cx.noted("image").is_none() {
             let snapshot = self.find(cx, provider).await?;
             cx.note("taken", taken(&snapshot)).await?;
-            cx.note("image_words", words(&snapshot)).await?;
+            cx.note_words("image_words", &words(&snapshot)).await?;
             cx.note("image", snapshot.id).await?;
         }
         Ok(())

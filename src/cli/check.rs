@@ -188,21 +188,12 @@ fn look(
     let bound = Bound::read(&plan.path, given, Mode::Failover, common)?;
     let program = &bound.program;
     if !estates.contains(bound.inventory_file()) {
-        let found = estate(program.inventory().clone(), program.accounts())?;
+        let mut found = estate(program.inventory().clone(), program.accounts())?;
+        found.extend(earlier_run(&bound));
         estates.insert(bound.inventory_file().to_path_buf());
         parts.push(Part::of(
             format!("estate {}", program.inventory().name),
             found,
-        ));
-    }
-    // A word for a person: `--anew` begins all the same.
-    if let Err(error) = earlier::check_of(&bound) {
-        let warning = Finding::warning(format!("`run` will not begin: {error}"));
-        let mut one = Readiness::of("run", "earlier", vec![warning]);
-        one.hint = error.way_on().map(|lines| lines.replace('\n', "; "));
-        parts.push(Part::of(
-            format!("runs of {}", program.inventory().name),
-            vec![one],
         ));
     }
     let header = bound.header(Asked::default());
@@ -213,6 +204,15 @@ fn look(
         of_preview(&foreseen, rto),
     ));
     Ok(())
+}
+
+/// What an earlier run means for the next one. A word for a person: `--anew` begins all the same.
+fn earlier_run(bound: &Bound) -> Option<Readiness> {
+    let error = earlier::check(bound).err()?;
+    let warning = Finding::warning(format!("`run` will not begin: {error}"));
+    let mut one = Readiness::of("run", "earlier", vec![warning]);
+    one.hint = error.way_on().map(|lines| lines.replace('\n', "; "));
+    Some(one)
 }
 
 /// Every step, and the time that all of them take.

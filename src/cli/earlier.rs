@@ -3,7 +3,6 @@
 //! in the place of what customers have written since.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::bound::Bound;
 use super::failure::{CliError, USAGE};
@@ -15,16 +14,12 @@ use crate::kind::{Effect, Mode, Resource};
 use crate::sandbox::world::World;
 use crate::state::{Return, RunState, Status};
 
-/// The same for a plan that is bound, whose estate may live in a world of the sandbox.
-pub fn check_of(bound: &Bound) -> Result<(), CliError> {
+/// Refuses if the newest run that did something to the plan's estate stands in the way. In the sandbox only what happened since
+/// its world is up counts.
+pub fn check(bound: &Bound) -> Result<(), CliError> {
     let inventory = bound.program.inventory();
-    let world = inventory.sandbox.as_ref().and(World::since());
-    check(&bound.state, &inventory.name, world)
-}
-
-/// Refuses if the newest run that did something to the estate stands in the way. `since`: what happened before it happened
-/// in another world.
-pub fn check(state: &Path, estate: &str, since: Option<Timestamp>) -> Result<(), CliError> {
+    let (state, estate) = (&bound.state, &inventory.name);
+    let since = inventory.sandbox.as_ref().and(World::since());
     let mut newer = BTreeMap::new();
     for found in RunFolder::list(state)? {
         let Ok(Some((at, header))) = &found.header else {
@@ -34,7 +29,7 @@ pub fn check(state: &Path, estate: &str, since: Option<Timestamp>) -> Result<(),
         if header.mode != Mode::Failover {
             continue;
         }
-        if header.estate != estate || since.is_some_and(|since| *at < since) {
+        if header.estate != *estate || since.is_some_and(|since| *at < since) {
             continue;
         }
         // What stands before a damage counts: a byte that changed must not open the way for a second failover.

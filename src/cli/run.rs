@@ -67,7 +67,7 @@ impl Run {
             let found = preview::look(bound.to_look_at(&header, older))?;
             let came = preview::show_and_keep(found, &bound.run, &bound.state, common);
             // The run itself would refuse to begin, whatever the preview says of the world.
-            if let (false, None, Err(error)) = (self.anew, &self.adopt, earlier::check_of(&bound)) {
+            if let (false, None, Err(error)) = (self.anew, &self.adopt, earlier::check(&bound)) {
                 let ways = error.way_on().into_iter().flat_map(str::lines);
                 let hints: String = ways.map(|way| format!(" hint: {way}\n")).collect();
                 say(&format!(
@@ -112,7 +112,7 @@ impl Run {
             return adopt::older(run, &bound.state, &bound.program).map(Some);
         }
         if !(self.anew || self.dry_run) {
-            earlier::check_of(bound)?;
+            earlier::check(bound)?;
         }
         Ok(None)
     }

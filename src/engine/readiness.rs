@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One thing that a recovery needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Readiness {
-    /// What sort of thing: `backups`, `account`, `zone`, `key`, `channel`, `login`, `step`, `time`.
+    /// What sort of thing: `backups`, `account`, `zone`, `key`, `channel`, `login`, `run`, `step`, `time`.
     pub area: String,
     /// Its name.
     pub name: String,

@@ -465,16 +465,7 @@ impl Undoing {
             }
             Err(failure) => return Ok(Err(failure)),
         };
-        if looks
-            && evidence.is_empty()
-            && action
-                .observe(cx)
-                .await
-                .is_ok_and(|seen| seen == Observation::Done)
-        {
-            return Ok(Err(users_would_fall(cx)));
-        }
-        Ok(prove(action, cx, undo, evidence).await)
+        Ok(prove(action, cx, undo, looks, evidence).await)
     }
 }
 
@@ -494,12 +485,16 @@ async fn prove(
     action: &dyn Action,
     cx: &Context,
     undo: Undo,
+    moves_users: bool,
     mut evidence: Vec<Evidence>,
 ) -> Result<Back, Failure> {
     let step = cx.step.clone();
     let seen = action.observe(cx).await?;
     let still = |words: String| Err(Failure::new(Reason::Verify, words));
     match &seen {
+        Observation::Done if evidence.is_empty() && moves_users => {
+            return Err(users_would_fall(cx));
+        }
         // Nothing of it was this run's doing (somebody's word stood for it, say): it stays.
         Observation::Done if evidence.is_empty() => {
             let why = "it made nothing that it could take back".to_string();

@@ -5,7 +5,7 @@ use crate::event::{Header, Objectives, OnFailure};
 use crate::ids::RunId;
 use crate::kind::{Effect, Mode};
 
-/// A failover of `steps` that was lost when it began, in the first second of `Timestamp::UNIX_EPOCH` plus 1.7e9.
+/// A failover of `steps`; the loss is at second 1,700,000,000 of Unix time.
 pub fn header(steps: Vec<BoundStep>) -> Header {
     Header {
         format: 1,
