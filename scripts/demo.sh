@@ -41,7 +41,7 @@ finish() {
       printf '\nthe sandbox is still up:  %s sandbox shell    %s sandbox down\n' "$dr" "$dr"
     else
       "$dr" --quiet sandbox down $world
-      printf '\nthe sandbox is down, and nothing of it is left.\n'
+      printf '\nthe sandbox is gone; the run and its report stay.\n'
     fi
   fi
   exit $code
@@ -105,7 +105,7 @@ printf '  %s\n' "$came_back"
 show 'curl https://shop.example/media/picture-7.bin | sha256sum'
 printf '  %s\n' "$(picture)"
 [ "$(picture)" = "$picture" ] || fail "that picture is another one than before: $picture"
-show "$dr ssh last db: keys in Redis"
+show "$dr ssh last db     the number of keys in Redis"
 # shellcheck disable=SC2016
 "$dr" ssh last db -- '{ sed s/^requirepass/AUTH/ /etc/redis/password.conf; echo DBSIZE; } | redis-cli | tail -n 1' | sed 's/^/  /'
 show 'curl https://shop.example/takings     what cron writes down'
